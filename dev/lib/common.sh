@@ -1,0 +1,50 @@
+# shellcheck shell=bash
+# What every dev/ command starts from: where things are, and how to speak.
+#
+# Sourced, with `set -euo pipefail` already on.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+BUILD=$ROOT/build
+LOG=$BUILD/log
+
+# shellcheck disable=SC2034  # used by the commands
+BASE_VERSION=10.0       # the QEMU series the project is developed on
+# shellcheck disable=SC2034
+SECOND_VERSION=10.2     # the other one that must build and pass
+
+# Output is parsed by scripts and compared by tests: one language, one encoding.
+export LC_ALL=C.UTF-8
+
+mkdir -p "$LOG"
+
+say() {
+    printf '[%4ds] %s\n' "$SECONDS" "$*"
+}
+
+die() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# usage FILE: the comment block below the #! line is the help text.
+usage() {
+    sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$1"
+}
+
+# logged NAME COMMAND...: output goes to build/log/NAME.log; when the command
+# fails, the end of it is shown.
+logged() {
+    local log=$LOG/$1.log
+    shift
+    "$@" >"$log" 2>&1 </dev/null && return
+    tail -n 40 "$log" >&2
+    die "failed: $* (whole output: $log)"
+}
+
+# Only one command at a time may change build/.
+lock_build() {
+    exec 9>"$BUILD/.lock"
+    flock --nonblock 9 && return
+    say "waiting for another dev/build to end"
+    flock 9
+}

@@ -1,0 +1,100 @@
+# shellcheck shell=bash
+# Configure and compile a prepared tree. Needs common.sh.
+
+# Everything that a zoned disk and the iotests need, and little else.
+CONFIGURE=(--python=/usr/bin/python3 --disable-download
+    --without-default-features --disable-docs --disable-guest-agent
+    --disable-plugins --disable-install-blobs --enable-tools
+    --enable-linux-aio --enable-linux-io-uring --enable-pixman
+    --enable-fdt=system --enable-tcg --enable-qed --enable-vpc --enable-vmdk
+    --firmwarepath=/usr/share/qemu:/usr/share/seabios)
+
+CONFIGURE_PLAIN=(--target-list=x86_64-softmmu)
+
+# clang's thread-safety analysis checks the graph lock and what else is
+# annotated with TSA_*.
+CONFIGURE_SANITIZE=(--disable-system --disable-user --enable-asan --enable-ubsan
+    --enable-debug-graph-lock --enable-debug-mutex
+    --extra-cflags=-Werror=thread-safety
+    --extra-cflags=-fno-omit-frame-pointer)
+
+TOOLS=(qemu-img qemu-io qemu-nbd storage-daemon/qemu-storage-daemon)
+
+# configure_tree TREE DIR VARIANT: only if DIR is not yet configured like this
+configure_tree() {
+    local tree=$1 dir=$2 compiler=gcc
+    local -a arguments=("${CONFIGURE[@]}")
+    if [ "$3" = sanitize ]; then
+        arguments+=("${CONFIGURE_SANITIZE[@]}")
+        compiler=clang
+    else
+        arguments+=("${CONFIGURE_PLAIN[@]}")
+    fi
+    # A foreign tree may warn with this machine's compiler; ours must not.
+    [ "${tree##*/}" = qemu-custom ] || arguments+=(--enable-werror)
+    if [ -e "$dir/build.ninja" ] &&
+        [ "${arguments[*]}" = "$(cat "$dir/.configured" 2>/dev/null)" ]
+    then
+        return
+    fi
+    say "configuring"
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    (cd "$dir" &&
+        logged "configure-${dir##*/}" env CC="ccache $compiler" \
+            "$tree/configure" "${arguments[@]}")
+    # Programs run from a build folder look for firmware below qemu-bundle.
+    mkdir -p "$dir/qemu-bundle/usr"
+    ln -sfn /usr/share "$dir/qemu-bundle/usr/share"
+    echo "${arguments[*]}" >"$dir/.configured"
+}
+
+unit_tests() {
+    local file
+    for file in "$1"/tests/unit/test-zoned-*.c; do
+        [ -e "$file" ] || continue
+        file=${file##*/}
+        echo "tests/unit/${file%.c}"
+    done
+}
+
+# compile_tree TREE DIR VARIANT
+compile_tree() {
+    local tree=$1 dir=$2 log=$LOG/compile-${2##*/}.log
+    local -a targets=("${TOOLS[@]}")
+    mapfile -t -O ${#targets[@]} targets < <(unit_tests "$tree")
+    [ "$3" = sanitize ] || targets+=(qemu-system-x86_64)
+    say "compiling in ${dir#"$ROOT"/}"
+    if ! NINJA_STATUS='[%f/%t] ' ninja -C "$dir" "${targets[@]}" \
+        </dev/null 2>&1 | tee "$log" | progress
+    then
+        grep -A 20 -m 3 -E '^FAILED:|error:' "$log" >&2 || tail -n 20 "$log" >&2
+        die "compilation failed (whole output: $log)"
+    fi
+    link_programs "$dir" "$dir/bin"
+}
+
+# ninja's status lines, one every few seconds
+progress() {
+    local line next=$((SECONDS + 10))
+    while IFS= read -r line; do
+        case $line in
+        *warning:*) echo "$line" ;;
+        \[*)
+            if ((SECONDS >= next)); then
+                say "  ${line:0:100}"
+                next=$((SECONDS + 10))
+            fi ;;
+        esac
+    done
+}
+
+# link_programs DIR BIN
+link_programs() {
+    local program
+    mkdir -p "$2"
+    for program in "${TOOLS[@]}" qemu-system-x86_64; do
+        [ -e "$1/$program" ] || continue
+        ln -sfn "$1/$program" "$2/${program##*/}"
+    done
+}

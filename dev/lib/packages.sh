@@ -1,0 +1,75 @@
+# shellcheck shell=bash
+# Debian packages that must be installed on the machine, by purpose.
+# Needs common.sh and apt.sh.
+
+packages_for() {
+    case $1 in
+    build) echo gcc libc6-dev pkgconf meson ninja-build python3 python3-venv \
+        ccache dpkg-dev xz-utils patch perl flex bison zlib1g-dev \
+        libglib2.0-dev libpixman-1-dev libaio-dev liburing-dev libfdt-dev \
+        seabios qemu-system-data ;;
+    sanitize) packages_for build; echo clang libclang-rt-dev llvm ;;
+    guest) echo cpio ;;
+    esac
+}
+
+MESON_NEEDED=1.5
+
+installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+version_at_least() {
+    dpkg --compare-versions "$1" ge "$2"
+}
+
+missing_packages() {
+    local package
+    for package; do
+        if ! installed "$package" || {
+            [ "$package" = meson ] && ! version_at_least \
+                "$(dpkg-query -W -f '${Version}' meson)" "$MESON_NEEDED"
+        }; then
+            echo "$package"
+        fi
+    done
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# What to give apt-get install for meson: its name, or, where the release's own
+# is too old for QEMU, a file from the release's backports.
+meson_package() {
+    local candidate suite
+    candidate=$(apt-cache policy meson | sed -n 's/^  Candidate: //p')
+    if version_at_least "$candidate" "$MESON_NEEDED"; then
+        echo meson
+        return
+    fi
+    # shellcheck source=/dev/null
+    suite=$(. /etc/os-release && echo "$VERSION_CODENAME-backports")
+    private_apt_update backports deb "$suite"
+    (cd "$BUILD/apt/backports" &&
+        logged apt-meson private_apt backports apt-get download meson)
+    find "$BUILD/apt/backports" -name 'meson_*.deb' | sort -V | tail -n 1
+}
+
+# need_packages PURPOSE: install those that are missing
+need_packages() {
+    local -a missing
+    # shellcheck disable=SC2046  # a list of words
+    mapfile -t missing < <(missing_packages $(packages_for "$1"))
+    [ ${#missing[@]} = 0 ] && return
+    say "installing: ${missing[*]}"
+    logged apt-update as_root apt-get update
+    local i
+    for i in "${!missing[@]}"; do
+        if [ "${missing[i]}" = meson ]; then
+            missing[i]=$(meson_package)
+        fi
+    done
+    logged apt-install as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y --no-install-recommends "${missing[@]}"
+}
