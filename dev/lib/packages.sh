@@ -8,7 +8,7 @@ packages_for() {
         ccache dpkg-dev xz-utils patch perl flex bison zlib1g-dev \
         libglib2.0-dev libpixman-1-dev libaio-dev liburing-dev libfdt-dev \
         seabios qemu-system-data ;;
-    sanitize) packages_for build; echo clang libclang-rt-dev llvm ;;
+    sanitize) packages_for build; echo clang-19 libclang-rt-19-dev llvm-19 ;;
     guest) echo cpio ;;
     esac
 }
