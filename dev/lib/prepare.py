@@ -54,11 +54,15 @@ def project_files(project):
 
 
 def patch_series(project, version):
-    """The patches in order; patches/VERSION/NAME stands in for NAME."""
-    variants = project / 'patches' / version
-    for patch in sorted((project / 'patches').glob('[0-9]*.patch')):
-        variant = variants / patch.name
-        yield variant if variant.exists() else patch
+    """
+    The patches in order of their names; patches/VERSION/NAME stands in for
+    patches/NAME, or comes on top if there is no such patch.
+    """
+    series = {}
+    for folder in (project / 'patches', project / 'patches' / version):
+        for patch in folder.glob('[0-9]*.patch'):
+            series[patch.name] = patch
+    return [series[name] for name in sorted(series)]
 
 
 def patched_paths(patch):
