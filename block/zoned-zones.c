@@ -1,0 +1,376 @@
+/*
+ * zoned block format driver: the zone state machine
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bitmap.h"
+#include "zoned-zones.h"
+
+#define LRU_NONE UINT32_MAX
+
+static void lru_remove(ZonedZones *z, uint32_t i)
+{
+    ZonedLruLink *link = &z->lru[i];
+
+    if (link->prev == LRU_NONE) {
+        z->lru_first = link->next;
+    } else {
+        z->lru[link->prev].next = link->next;
+    }
+    if (link->next == LRU_NONE) {
+        z->lru_last = link->prev;
+    } else {
+        z->lru[link->next].prev = link->prev;
+    }
+}
+
+static void lru_append(ZonedZones *z, uint32_t i)
+{
+    z->lru[i] = (ZonedLruLink) { .prev = z->lru_last, .next = LRU_NONE };
+    if (z->lru_last == LRU_NONE) {
+        z->lru_first = i;
+    } else {
+        z->lru[z->lru_last].next = i;
+    }
+    z->lru_last = i;
+}
+
+/* Zone @i is written: of the implicitly open ones, it is closed last. */
+static void lru_touch(ZonedZones *z, uint32_t i)
+{
+    if (z->lru && z->lru_last != i && zoned_zones_cond(z, i) == BLK_ZS_IOPEN) {
+        lru_remove(z, i);
+        lru_append(z, i);
+    }
+}
+
+static bool cond_is_active(BlockZoneState cond)
+{
+    return cond == BLK_ZS_IOPEN || cond == BLK_ZS_EOPEN ||
+           cond == BLK_ZS_CLOSED;
+}
+
+uint32_t zoned_zones_nr_open(const ZonedZones *z)
+{
+    return z->nr[BLK_ZS_IOPEN] + z->nr[BLK_ZS_EOPEN];
+}
+
+uint32_t zoned_zones_nr_active(const ZonedZones *z)
+{
+    return zoned_zones_nr_open(z) + z->nr[BLK_ZS_CLOSED];
+}
+
+void zoned_zones_mark_dirty(ZonedZones *z, uint32_t i)
+{
+    if (!test_and_set_bit(i / ZONED_ZONES_PER_DIRTY_BIT, z->dirty)) {
+        z->nr_dirty++;
+    }
+}
+
+/* The write pointer to report for a zone that was written up to @end. */
+static uint64_t reported_wp(const ZonedZones *z, uint32_t i,
+                            BlockZoneState cond, uint64_t end)
+{
+    return cond == BLK_ZS_FULL ? zoned_zone_limit(&z->geo, i) : end;
+}
+
+static void set_word(ZonedZones *z, uint32_t i, BlockZoneState cond,
+                     uint64_t end)
+{
+    uint64_t conv = zoned_zone_is_conv(&z->geo, i) ? 1ULL << 63 : 0;
+
+    qatomic_set__nocheck(&z->zone[i], (uint64_t)cond << ZONED_COND_SHIFT | end);
+    z->wp[i] = reported_wp(z, i, cond, end) | conv;
+}
+
+/* Gives zone @i the condition @cond; the one place where this is done. */
+static void set_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
+                     uint64_t end)
+{
+    BlockZoneState old = zoned_zones_cond(z, i);
+
+    if (z->lru && old == BLK_ZS_IOPEN && cond != BLK_ZS_IOPEN) {
+        lru_remove(z, i);
+    }
+    z->nr[old]--;
+    z->nr[cond]++;
+    set_word(z, i, cond, end);
+    if (z->lru && old != BLK_ZS_IOPEN && cond == BLK_ZS_IOPEN) {
+        lru_append(z, i);
+    }
+}
+
+/* The zone changes its condition for good: it has to be written back. */
+static void change_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
+                        uint64_t end)
+{
+    if (cond_is_active(zoned_zones_cond(z, i)) && !cond_is_active(cond)) {
+        z->nr_unsettled++;
+    }
+    set_zone(z, i, cond, end);
+    zoned_zones_mark_dirty(z, i);
+}
+
+bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo, uint64_t *wp)
+{
+    *z = (ZonedZones) {
+        .geo = *geo,
+        .wp = wp,
+        .lru_first = LRU_NONE,
+        .lru_last = LRU_NONE,
+        .zone = g_try_new(uint64_t, geo->nr_zones),
+        .dirty = bitmap_try_new(DIV_ROUND_UP(geo->nr_zones,
+                                             ZONED_ZONES_PER_DIRTY_BIT)),
+        .lru = geo->max_open ? g_try_new(ZonedLruLink, geo->nr_zones) : NULL,
+    };
+    if (!z->zone || !z->dirty || (geo->max_open && !z->lru)) {
+        zoned_zones_destroy(z);
+        return false;
+    }
+
+    for (uint32_t i = 0; i < geo->nr_zones; i++) {
+        if (zoned_zone_is_conv(geo, i)) {
+            set_word(z, i, BLK_ZS_NOT_WP, zoned_zone_limit(geo, i));
+        } else {
+            set_word(z, i, BLK_ZS_EMPTY, zoned_zone_start(geo, i));
+        }
+    }
+    z->nr[BLK_ZS_NOT_WP] = geo->nr_conv;
+    z->nr[BLK_ZS_EMPTY] = geo->nr_zones - geo->nr_conv;
+    return true;
+}
+
+void zoned_zones_destroy(ZonedZones *z)
+{
+    g_clear_pointer(&z->zone, g_free);
+    g_clear_pointer(&z->dirty, g_free);
+    g_clear_pointer(&z->lru, g_free);
+}
+
+void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
+                      uint64_t end, bool keep_open)
+{
+    if (cond == BLK_ZS_IOPEN || cond == BLK_ZS_EOPEN) {
+        bool room = !z->geo.max_open ||
+                    zoned_zones_nr_open(z) < z->geo.max_open;
+
+        if (!keep_open || !room) {
+            cond = BLK_ZS_CLOSED;
+        }
+    }
+    if (cond == BLK_ZS_CLOSED && end == zoned_zone_start(&z->geo, i)) {
+        cond = BLK_ZS_EMPTY;
+    }
+    set_zone(z, i, cond, end);
+}
+
+/* Closes open zone @i. */
+static void close_zone(ZonedZones *z, uint32_t i)
+{
+    uint64_t end = zoned_zones_end(z, i);
+
+    if (end == zoned_zone_start(&z->geo, i)) {
+        change_zone(z, i, BLK_ZS_EMPTY, end);
+    } else {
+        change_zone(z, i, BLK_ZS_CLOSED, end);
+    }
+}
+
+/*
+ * Takes what zone @i needs to become open: an open resource, and an active one
+ * if it is not active.  With both exhausted, the answer is that of the active
+ * one (ZBC and ZNS test it first).
+ */
+static int take_resources(ZonedZones *z, uint32_t i)
+{
+    const ZonedGeometry *g = &z->geo;
+
+    if (g->max_active && !cond_is_active(zoned_zones_cond(z, i))) {
+        uint32_t nr_active = zoned_zones_nr_active(z);
+
+        if (nr_active >= g->max_active) {
+            return -EOVERFLOW;
+        }
+        if (z->nr_unsettled >= g->max_active - nr_active) {
+            return -EAGAIN;
+        }
+    }
+    if (g->max_open && zoned_zones_nr_open(z) >= g->max_open) {
+        if (z->lru_first == LRU_NONE) {
+            return -ETOOMANYREFS;
+        }
+        close_zone(z, z->lru_first);
+    }
+    return 0;
+}
+
+int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
+                            uint64_t bytes)
+{
+    uint64_t end = zoned_zones_end(z, i);
+    BlockZoneState cond = zoned_zones_cond(z, i);
+    uint64_t cap_limit = zoned_zone_cap_limit(&z->geo, i);
+    int ret;
+
+    if (!QEMU_IS_ALIGNED(offset | bytes, ZONED_WRITE_GRANULARITY)) {
+        return -EINVAL;
+    }
+
+    switch (cond) {
+    case BLK_ZS_EMPTY:
+    case BLK_ZS_IOPEN:
+    case BLK_ZS_EOPEN:
+    case BLK_ZS_CLOSED:
+        break;
+    default:
+        return -EPERM;
+    }
+
+    if (offset > cap_limit || bytes > cap_limit - offset) {
+        return -ERANGE;
+    }
+    if (offset != end) {
+        return -EINVAL;
+    }
+
+    if (cond == BLK_ZS_EMPTY || cond == BLK_ZS_CLOSED) {
+        ret = take_resources(z, i);
+        if (ret < 0) {
+            return ret;
+        }
+        change_zone(z, i, BLK_ZS_IOPEN, end + bytes);
+    } else {
+        set_word(z, i, cond, end + bytes);
+        lru_touch(z, i);
+    }
+    return 0;
+}
+
+void zoned_zones_end_write(ZonedZones *z, uint32_t i, uint64_t stable)
+{
+    if (stable == zoned_zone_cap_limit(&z->geo, i)) {
+        change_zone(z, i, BLK_ZS_FULL, stable);
+    } else {
+        zoned_zones_mark_dirty(z, i);
+    }
+}
+
+void zoned_zones_rollback(ZonedZones *z, uint32_t i, uint64_t end)
+{
+    BlockZoneState cond = zoned_zones_cond(z, i);
+
+    assert(cond_is_active(cond) && end <= zoned_zones_end(z, i));
+    if (cond == BLK_ZS_CLOSED && end == zoned_zone_start(&z->geo, i)) {
+        /* It was closed while the write was in flight: nothing is left. */
+        cond = BLK_ZS_EMPTY;
+    }
+    change_zone(z, i, cond, end);
+}
+
+static int mgmt_open(ZonedZones *z, uint32_t i, bool all)
+{
+    BlockZoneState cond = zoned_zones_cond(z, i);
+    int ret;
+
+    if (all && cond != BLK_ZS_CLOSED) {
+        return 0;
+    }
+    switch (cond) {
+    case BLK_ZS_EMPTY:
+    case BLK_ZS_CLOSED:
+        ret = take_resources(z, i);
+        if (ret < 0) {
+            return ret;
+        }
+        /* fall through */
+    case BLK_ZS_IOPEN:
+        change_zone(z, i, BLK_ZS_EOPEN, zoned_zones_end(z, i));
+        return 1;
+    case BLK_ZS_EOPEN:
+        return 0;
+    default:
+        return -EPERM;
+    }
+}
+
+static int mgmt_close(ZonedZones *z, uint32_t i, bool all)
+{
+    switch (zoned_zones_cond(z, i)) {
+    case BLK_ZS_IOPEN:
+    case BLK_ZS_EOPEN:
+        close_zone(z, i);
+        return 1;
+    case BLK_ZS_CLOSED:
+        return 0;
+    default:
+        return all ? 0 : -EPERM;
+    }
+}
+
+static int mgmt_finish(ZonedZones *z, uint32_t i, bool all)
+{
+    switch (zoned_zones_cond(z, i)) {
+    case BLK_ZS_EMPTY:
+        if (all) {
+            return 0;
+        }
+        /* fall through */
+    case BLK_ZS_IOPEN:
+    case BLK_ZS_EOPEN:
+    case BLK_ZS_CLOSED:
+        change_zone(z, i, BLK_ZS_FULL, zoned_zones_end(z, i));
+        return 1;
+    case BLK_ZS_FULL:
+        return 0;
+    default:
+        return all ? 0 : -EPERM;
+    }
+}
+
+static int mgmt_reset(ZonedZones *z, uint32_t i, bool all)
+{
+    switch (zoned_zones_cond(z, i)) {
+    case BLK_ZS_EMPTY:
+        return 0;
+    case BLK_ZS_IOPEN:
+    case BLK_ZS_EOPEN:
+    case BLK_ZS_CLOSED:
+    case BLK_ZS_FULL:
+        change_zone(z, i, BLK_ZS_EMPTY, zoned_zone_start(&z->geo, i));
+        return 1;
+    default:
+        return all ? 0 : -EPERM;
+    }
+}
+
+int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all)
+{
+    switch (op) {
+    case BLK_ZO_OPEN:
+        return mgmt_open(z, i, all);
+    case BLK_ZO_CLOSE:
+        return mgmt_close(z, i, all);
+    case BLK_ZO_FINISH:
+        return mgmt_finish(z, i, all);
+    case BLK_ZO_RESET:
+        return mgmt_reset(z, i, all);
+    default:
+        g_assert_not_reached();
+    }
+}
+
+void zoned_zones_describe(const ZonedZones *z, uint32_t i,
+                          BlockZoneDescriptor *desc)
+{
+    BlockZoneState cond = zoned_zones_cond(z, i);
+
+    *desc = (BlockZoneDescriptor) {
+        .start = zoned_zone_start(&z->geo, i),
+        .length = zoned_zone_length(&z->geo, i),
+        .cap = zoned_zone_capacity(&z->geo, i),
+        .wp = reported_wp(z, i, cond, zoned_zones_end(z, i)),
+        .type = zoned_zone_is_conv(&z->geo, i) ? BLK_ZT_CONV : BLK_ZT_SWR,
+        .state = cond,
+    };
+}

@@ -1,0 +1,160 @@
+/*
+ * zoned block format driver: the zone state machine
+ *
+ * Conditions and write pointers of all zones, and the accounting of open and
+ * active zones.  Pure logic: no I/O, no coroutines.  This is the only code that
+ * changes the condition of a zone.
+ *
+ * The caller serializes all calls (the driver holds bs->wps->colock), except
+ * for zoned_zones_cond() and zoned_zones_end(), which may be called any time.
+ *
+ * Errors are those of the guest, and have errnos of their own so that they are
+ * never taken for an error of the host:
+ *
+ *   -EINVAL        a write not at the write pointer, or not a multiple of
+ *                  ZONED_WRITE_GRANULARITY
+ *   -ERANGE        beyond the capacity of the zone
+ *   -EPERM         the condition or the type of the zone does not allow it
+ *   -EOVERFLOW     no active resource is left
+ *   -ETOOMANYREFS  no open resource is left
+ *
+ * and one is for the caller alone:
+ *
+ *   -EAGAIN        commit the zone table, then try again, see @nr_unsettled
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOCK_ZONED_ZONES_H
+#define BLOCK_ZONED_ZONES_H
+
+#include "block/block-common.h"
+#include "qemu/atomic.h"
+#include "zoned-geometry.h"
+
+/* Zones whose state shares one bit of ZonedZones.dirty. */
+#define ZONED_ZONES_PER_DIRTY_BIT 512
+
+/* Neighbours of a zone in the list of implicitly open zones. */
+typedef struct ZonedLruLink {
+    uint32_t prev;
+    uint32_t next;
+} ZonedLruLink;
+
+typedef struct ZonedZones {
+    ZonedGeometry geo;
+
+    /*
+     * One word a zone: the condition (BlockZoneState) in bits 63..60, below it
+     * the byte address in the device up to which the zone was written.  For
+     * an open zone, writes in flight are included.  One word, so that a reader
+     * without the lock sees a condition and an address that belong together.
+     */
+    uint64_t *zone;
+
+    /*
+     * The write pointers as the block layer wants them in bs->wps->wp: bit 63
+     * for a conventional zone; the end of the zone if it is FULL.  Derived
+     * from @zone; not owned.
+     */
+    uint64_t *wp;
+
+    /* How many zones have this condition. */
+    uint32_t nr[16];
+
+    /*
+     * Zones that stopped to be active, but may still be active in the image,
+     * as the table was not committed since.  They keep their active resource
+     * until it was: otherwise a crash in the middle of a commit could leave an
+     * image with more active zones than the limit allows.
+     */
+    uint32_t nr_unsettled;
+
+    /*
+     * The implicitly open zones, least recently written first.  Only valid
+     * (@lru is not NULL) if there is a limit of open zones.
+     */
+    ZonedLruLink *lru;
+    uint32_t lru_first;
+    uint32_t lru_last;
+
+    /*
+     * One bit for ZONED_ZONES_PER_DIRTY_BIT zones of which at least one has
+     * changed since the bit was cleared; @nr_dirty of them are set.
+     */
+    unsigned long *dirty;
+    uint32_t nr_dirty;
+} ZonedZones;
+
+/*
+ * Sets up @z for a device like @geo with all zones empty.  @wp is an array of
+ * geo->nr_zones elements that must live as long as @z.
+ * Returns false if there is not enough memory.
+ */
+bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo, uint64_t *wp);
+void zoned_zones_destroy(ZonedZones *z);
+
+/*
+ * Sets zone @i to what is in an image: condition @cond, written up to byte @end
+ * of the device (validated by the caller).  With @keep_open false, an open zone
+ * becomes CLOSED, or EMPTY if nothing was written, as after a power cycle; else
+ * it stays open as long as there are resources.  Marks nothing dirty.
+ */
+void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
+                      uint64_t end, bool keep_open);
+
+/*
+ * Begins to write @bytes at byte @offset of the device, in sequential zone @i:
+ * opens the zone if needed (implicitly closing the least recently written one)
+ * and advances the write pointer.
+ */
+int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
+                            uint64_t bytes);
+
+/*
+ * All writes to zone @i below byte @stable of the device have completed.  The
+ * zone becomes FULL if that is its capacity.
+ */
+void zoned_zones_end_write(ZonedZones *z, uint32_t i, uint64_t stable);
+
+/* Takes back what zoned_zones_begin_write() added at and behind byte @end. */
+void zoned_zones_rollback(ZonedZones *z, uint32_t i, uint64_t end);
+
+/*
+ * Applies @op to zone @i.  With @all it is part of an operation on the whole
+ * device, which skips zones that the operation does not apply to.
+ * Returns 1 if the zone changed, 0 if it did not, or a negative errno.
+ */
+int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all);
+
+/* Zones that are open, implicitly or explicitly. */
+uint32_t zoned_zones_nr_open(const ZonedZones *z);
+
+/* Zones that are active: open or CLOSED. */
+uint32_t zoned_zones_nr_active(const ZonedZones *z);
+
+/* Describes zone @i. */
+void zoned_zones_describe(const ZonedZones *z, uint32_t i,
+                          BlockZoneDescriptor *desc);
+
+/* Marks the dirty bit that covers zone @i. */
+void zoned_zones_mark_dirty(ZonedZones *z, uint32_t i);
+
+#define ZONED_COND_SHIFT 60
+#define ZONED_END_MASK ((1ULL << ZONED_COND_SHIFT) - 1)
+
+/* The condition of zone @i. */
+static inline BlockZoneState zoned_zones_cond(const ZonedZones *z, uint32_t i)
+{
+    return qatomic_read__nocheck(&z->zone[i]) >> ZONED_COND_SHIFT;
+}
+
+/*
+ * The byte of the device up to which zone @i was written; the zone reads as
+ * zeroes from there on.  The end of the zone if it is conventional.
+ */
+static inline uint64_t zoned_zones_end(const ZonedZones *z, uint32_t i)
+{
+    return qatomic_read__nocheck(&z->zone[i]) & ZONED_END_MASK;
+}
+
+#endif /* BLOCK_ZONED_ZONES_H */
