@@ -1,0 +1,386 @@
+/*
+ * zoned block format driver: the image format
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/bswap.h"
+#include "qemu/crc32c.h"
+#include "qemu/cutils.h"
+#include "zoned-format.h"
+
+#define ZONED_MAGIC "zone"
+#define ZONED_VERSION 1
+#define HEADER_MODEL_HOST_MANAGED 1
+
+#define ENTRY_COND_SHIFT 60
+#define ENTRY_CONV (1ULL << 59)
+#define ENTRY_ADDRESS_MASK (ENTRY_CONV - 1)
+
+/* The header in the image; all numbers are little-endian. */
+typedef struct QEMU_PACKED ZonedDiskHeader {
+    uint8_t magic[4];
+    uint32_t version;
+    uint32_t header_length;
+    uint32_t checksum;              /* CRC-32C of the header, with 0 here */
+    uint64_t incompatible_features;
+    uint64_t compatible_features;
+    uint64_t autoclear_features;
+    uint64_t size;
+    uint64_t zone_size;
+    uint64_t zone_capacity;
+    uint32_t nr_zones;
+    uint32_t nr_conv;
+    uint32_t nr_seq;
+    uint32_t max_open;
+    uint32_t max_active;
+    uint32_t max_append_sectors;
+    uint32_t model;
+    uint32_t zd_extension_size;
+    uint64_t table_offset;
+    uint64_t data_offset;
+    uint64_t zd_extension_offset;
+    uint8_t zeroes[392];
+} ZonedDiskHeader;
+
+QEMU_BUILD_BUG_ON(sizeof(ZonedDiskHeader) != ZONED_HEADER_SIZE);
+
+static uint32_t header_checksum(const ZonedDiskHeader *disk)
+{
+    ZonedDiskHeader copy = *disk;
+
+    copy.checksum = 0;
+    return crc32c(0xffffffff, (const uint8_t *)&copy, sizeof(copy));
+}
+
+bool zoned_geometry_validate(const ZonedGeometry *geo, Error **errp)
+{
+    if (geo->size == 0 || geo->size > ZONED_MAX_SIZE) {
+        error_setg(errp, "Device size %" PRIu64 " is not between 1 and %"
+                   PRIu64 " bytes", geo->size, (uint64_t)ZONED_MAX_SIZE);
+        return false;
+    }
+    if (geo->zone_size == 0) {
+        error_setg(errp, "Zone size must not be zero");
+        return false;
+    }
+    if (geo->zone_size > geo->size) {
+        error_setg(errp, "Zone size %" PRIu64 " is larger than the device (%"
+                   PRIu64 " bytes)", geo->zone_size, geo->size);
+        return false;
+    }
+    if (geo->zone_capacity == 0 || geo->zone_capacity > geo->zone_size) {
+        error_setg(errp, "Zone capacity %" PRIu64 " is not between 1 and the "
+                   "zone size (%" PRIu64 " bytes)", geo->zone_capacity,
+                   geo->zone_size);
+        return false;
+    }
+    if (!QEMU_IS_ALIGNED(geo->size | geo->zone_size | geo->zone_capacity,
+                         ZONED_ALIGNMENT)) {
+        error_setg(errp, "Device size %" PRIu64 ", zone size %" PRIu64 " and "
+                   "zone capacity %" PRIu64 " must all be multiples of %" PRIu64
+                   " bytes", geo->size, geo->zone_size, geo->zone_capacity,
+                   (uint64_t)ZONED_ALIGNMENT);
+        return false;
+    }
+    if (DIV_ROUND_UP(geo->size, geo->zone_size) > ZONED_MAX_ZONES) {
+        error_setg(errp, "A device of %" PRIu64 " bytes has more than %u zones "
+                   "of %" PRIu64 " bytes; use larger zones", geo->size,
+                   ZONED_MAX_ZONES, geo->zone_size);
+        return false;
+    }
+    if (geo->nr_zones != DIV_ROUND_UP(geo->size, geo->zone_size)) {
+        error_setg(errp, "%u zones of %" PRIu64 " bytes do not make a device "
+                   "of %" PRIu64 " bytes", geo->nr_zones, geo->zone_size,
+                   geo->size);
+        return false;
+    }
+    if (geo->nr_conv > geo->nr_zones) {
+        error_setg(errp, "%u conventional zones are more than the device has "
+                   "zones (%u)", geo->nr_conv, geo->nr_zones);
+        return false;
+    }
+    if (geo->max_active && geo->max_open > geo->max_active) {
+        error_setg(errp, "Open zones are active: max_open_zones (%u) must not "
+                   "be larger than max_active_zones (%u)", geo->max_open,
+                   geo->max_active);
+        return false;
+    }
+    return true;
+}
+
+uint64_t zoned_table_size(const ZonedGeometry *geo)
+{
+    return ROUND_UP((uint64_t)geo->nr_zones * ZONED_ENTRY_SIZE,
+                    ZONED_TABLE_BLOCK);
+}
+
+uint64_t zoned_header_min_file_size(const ZonedHeader *h)
+{
+    if (h->incompatible_features & ZONED_INCOMPAT_SHORT_FILE) {
+        return h->data_offset + zoned_conv_limit(&h->geo);
+    }
+    return h->data_offset + h->geo.size;
+}
+
+void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo)
+{
+    *h = (ZonedHeader) {
+        .geo = *geo,
+        .table_offset = ZONED_TABLE_OFFSET,
+        .data_offset = ROUND_UP(ZONED_TABLE_OFFSET + zoned_table_size(geo),
+                                ZONED_DATA_ALIGNMENT),
+    };
+}
+
+void zoned_header_encode(const ZonedHeader *h, uint8_t *buf)
+{
+    const ZonedGeometry *geo = &h->geo;
+    ZonedDiskHeader disk = {
+        .magic = ZONED_MAGIC,
+        .version = cpu_to_le32(ZONED_VERSION),
+        .header_length = cpu_to_le32(ZONED_HEADER_SIZE),
+        .incompatible_features = cpu_to_le64(h->incompatible_features),
+        .compatible_features = cpu_to_le64(h->compatible_features),
+        .autoclear_features = cpu_to_le64(h->autoclear_features),
+        .size = cpu_to_le64(geo->size),
+        .zone_size = cpu_to_le64(geo->zone_size),
+        .zone_capacity = cpu_to_le64(geo->zone_capacity),
+        .nr_zones = cpu_to_le32(geo->nr_zones),
+        .nr_conv = cpu_to_le32(geo->nr_conv),
+        .nr_seq = cpu_to_le32(geo->nr_zones - geo->nr_conv),
+        .max_open = cpu_to_le32(geo->max_open),
+        .max_active = cpu_to_le32(geo->max_active),
+        .max_append_sectors = cpu_to_le32(geo->max_append_sectors),
+        .model = cpu_to_le32(HEADER_MODEL_HOST_MANAGED),
+        .table_offset = cpu_to_le64(h->table_offset),
+        .data_offset = cpu_to_le64(h->data_offset),
+    };
+
+    disk.checksum = cpu_to_le32(header_checksum(&disk));
+    memcpy(buf, &disk, sizeof(disk));
+}
+
+bool zoned_header_probe(const uint8_t *buf, size_t size)
+{
+    return size >= ZONED_HEADER_SIZE &&
+           !memcmp(buf, ZONED_MAGIC, strlen(ZONED_MAGIC)) &&
+           ldl_le_p(buf + offsetof(ZonedDiskHeader, version)) > 0 &&
+           ldl_le_p(buf + offsetof(ZonedDiskHeader, header_length)) >=
+           ZONED_HEADER_SIZE;
+}
+
+/* Is this an image that this code can read at all? */
+static int check_identity(const ZonedDiskHeader *disk, Error **errp)
+{
+    uint32_t version = le32_to_cpu(disk->version);
+    uint32_t length = le32_to_cpu(disk->header_length);
+    uint32_t checksum = le32_to_cpu(disk->checksum);
+    uint64_t incompatible = le64_to_cpu(disk->incompatible_features);
+    uint32_t expected;
+
+    if (memcmp(disk->magic, ZONED_MAGIC, sizeof(disk->magic))) {
+        error_setg(errp, "Image is not in zoned format");
+        return -EINVAL;
+    }
+    if (version > ZONED_VERSION) {
+        error_setg(errp, "Unsupported zoned image version %u (the newest "
+                   "supported one is %u)", version, ZONED_VERSION);
+        return -ENOTSUP;
+    }
+    if (version != ZONED_VERSION || length != ZONED_HEADER_SIZE) {
+        error_setg(errp, "Zoned image header is damaged: version %u, length "
+                   "%u", version, length);
+        return -EINVAL;
+    }
+    expected = header_checksum(disk);
+    if (checksum != expected) {
+        error_setg(errp, "Zoned image header is damaged: its checksum is 0x%08x"
+                   " and should be 0x%08x", checksum, expected);
+        return -EINVAL;
+    }
+    if (incompatible & ~ZONED_INCOMPAT_MASK) {
+        error_setg(errp, "Unsupported zoned image features 0x%" PRIx64,
+                   incompatible & ~ZONED_INCOMPAT_MASK);
+        return -ENOTSUP;
+    }
+    if (le32_to_cpu(disk->model) != HEADER_MODEL_HOST_MANAGED) {
+        error_setg(errp, "Unsupported zone model %u in zoned image",
+                   le32_to_cpu(disk->model));
+        return -ENOTSUP;
+    }
+    if (disk->zd_extension_size || disk->zd_extension_offset) {
+        error_setg(errp, "Unsupported zone descriptor extension of %u bytes in "
+                   "zoned image", le32_to_cpu(disk->zd_extension_size));
+        return -ENOTSUP;
+    }
+    return 0;
+}
+
+/* Do the parts of the image follow one another, without overflow? */
+static bool check_layout(const ZonedHeader *h, Error **errp)
+{
+    uint64_t table_size = zoned_table_size(&h->geo);
+
+    if (h->table_offset < ZONED_HEADER_SIZE ||
+        !QEMU_IS_ALIGNED(h->table_offset, ZONED_TABLE_BLOCK) ||
+        h->table_offset > INT64_MAX - table_size) {
+        error_setg(errp, "Zone table offset %" PRIu64 " in zoned image is "
+                   "invalid", h->table_offset);
+        return false;
+    }
+    if (h->data_offset < h->table_offset + table_size ||
+        !QEMU_IS_ALIGNED(h->data_offset, ZONED_DATA_ALIGNMENT) ||
+        h->data_offset > INT64_MAX - h->geo.size) {
+        error_setg(errp, "Data offset %" PRIu64 " in zoned image is invalid",
+                   h->data_offset);
+        return false;
+    }
+    return true;
+}
+
+int zoned_header_decode(ZonedHeader *h, const uint8_t *buf, Error **errp)
+{
+    ZonedDiskHeader disk;
+    uint32_t nr_seq;
+    int ret;
+
+    memcpy(&disk, buf, sizeof(disk));
+    ret = check_identity(&disk, errp);
+    if (ret < 0) {
+        return ret;
+    }
+
+    *h = (ZonedHeader) {
+        .geo = {
+            .size = le64_to_cpu(disk.size),
+            .zone_size = le64_to_cpu(disk.zone_size),
+            .zone_capacity = le64_to_cpu(disk.zone_capacity),
+            .nr_zones = le32_to_cpu(disk.nr_zones),
+            .nr_conv = le32_to_cpu(disk.nr_conv),
+            .max_open = le32_to_cpu(disk.max_open),
+            .max_active = le32_to_cpu(disk.max_active),
+            .max_append_sectors = le32_to_cpu(disk.max_append_sectors),
+        },
+        .incompatible_features = le64_to_cpu(disk.incompatible_features),
+        .compatible_features = le64_to_cpu(disk.compatible_features),
+        .autoclear_features = le64_to_cpu(disk.autoclear_features),
+        .table_offset = le64_to_cpu(disk.table_offset),
+        .data_offset = le64_to_cpu(disk.data_offset),
+    };
+
+    if (!zoned_geometry_validate(&h->geo, errp)) {
+        error_prepend(errp, "Zoned image header is invalid: ");
+        return -EINVAL;
+    }
+    nr_seq = le32_to_cpu(disk.nr_seq);
+    if (nr_seq != h->geo.nr_zones - h->geo.nr_conv) {
+        error_setg(errp, "Zoned image header is invalid: %u conventional and "
+                   "%u sequential zones are not %u zones", h->geo.nr_conv,
+                   nr_seq, h->geo.nr_zones);
+        return -EINVAL;
+    }
+    if (!buffer_is_zero(disk.zeroes, sizeof(disk.zeroes))) {
+        error_setg(errp, "Zoned image header is invalid: bytes %zu to %d are "
+                   "not zero", offsetof(ZonedDiskHeader, zeroes),
+                   ZONED_HEADER_SIZE - 1);
+        return -EINVAL;
+    }
+    return check_layout(h, errp) ? 0 : -EINVAL;
+}
+
+uint64_t zoned_entry_encode(const ZonedGeometry *geo, uint32_t i,
+                            const ZonedEntry *entry)
+{
+    uint64_t conv = zoned_zone_is_conv(geo, i) ? ENTRY_CONV : 0;
+
+    return cpu_to_le64((uint64_t)entry->cond << ENTRY_COND_SHIFT | conv |
+                       entry->end);
+}
+
+const char *zoned_cond_name(BlockZoneState cond)
+{
+    switch (cond) {
+    case BLK_ZS_NOT_WP:
+        return "NOT WRITE POINTER";
+    case BLK_ZS_EMPTY:
+        return "EMPTY";
+    case BLK_ZS_IOPEN:
+        return "IMPLICITLY OPEN";
+    case BLK_ZS_EOPEN:
+        return "EXPLICITLY OPEN";
+    case BLK_ZS_CLOSED:
+        return "CLOSED";
+    case BLK_ZS_RDONLY:
+        return "READ ONLY";
+    case BLK_ZS_FULL:
+        return "FULL";
+    case BLK_ZS_OFFLINE:
+        return "OFFLINE";
+    }
+    return "unknown";
+}
+
+/* The addresses that are valid for a zone of condition @cond: a closed range */
+static bool address_range(const ZonedGeometry *geo, uint32_t i,
+                          BlockZoneState cond, uint64_t *min, uint64_t *max)
+{
+    uint64_t start = zoned_zone_start(geo, i);
+    uint64_t cap_limit = zoned_zone_cap_limit(geo, i);
+    bool conv = zoned_zone_is_conv(geo, i);
+
+    *min = start;
+    *max = cap_limit;
+    switch (cond) {
+    case BLK_ZS_NOT_WP:
+        *min = cap_limit;
+        return conv;
+    case BLK_ZS_EMPTY:
+        *max = start;
+        return !conv;
+    case BLK_ZS_IOPEN:
+    case BLK_ZS_EOPEN:
+    case BLK_ZS_CLOSED:
+        *max = cap_limit - ZONED_WRITE_GRANULARITY;
+        return !conv;
+    case BLK_ZS_RDONLY:
+    case BLK_ZS_FULL:
+    case BLK_ZS_OFFLINE:
+        return !conv;
+    }
+    return false;
+}
+
+bool zoned_entry_decode(const ZonedGeometry *geo, uint32_t i, uint64_t raw,
+                        ZonedEntry *entry, Error **errp)
+{
+    uint64_t value = le64_to_cpu(raw);
+    BlockZoneState cond = value >> ENTRY_COND_SHIFT;
+    uint64_t end = value & ENTRY_ADDRESS_MASK;
+    bool conv = value & ENTRY_CONV;
+    uint64_t min, max;
+
+    if (conv != zoned_zone_is_conv(geo, i)) {
+        error_setg(errp, "Zone %u is %s, but its entry 0x%016" PRIx64
+                   " says otherwise", i, conv ? "sequential" : "conventional",
+                   value);
+        return false;
+    }
+    if (!address_range(geo, i, cond, &min, &max)) {
+        error_setg(errp, "Zone %u is %s and cannot have condition 0x%x (%s)",
+                   i, conv ? "conventional" : "sequential", cond,
+                   zoned_cond_name(cond));
+        return false;
+    }
+    if (end < min || end > max ||
+        !QEMU_IS_ALIGNED(end, ZONED_WRITE_GRANULARITY)) {
+        error_setg(errp, "Zone %u is %s and cannot be written up to byte %"
+                   PRIu64 " (it starts at %" PRIu64 " and has a capacity of %"
+                   PRIu64 " bytes)", i, zoned_cond_name(cond), end,
+                   zoned_zone_start(geo, i), zoned_zone_capacity(geo, i));
+        return false;
+    }
+    *entry = (ZonedEntry) { .cond = cond, .end = end };
+    return true;
+}

@@ -1,0 +1,98 @@
+/*
+ * zoned block format driver: the image format
+ *
+ * Encodes, decodes and validates the header and the entries of the zone table;
+ * docs/interop/zoned.rst is the specification.  Pure: no I/O, and the only code
+ * that knows what the bytes of an image mean.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOCK_ZONED_FORMAT_H
+#define BLOCK_ZONED_FORMAT_H
+
+#include "block/block-common.h"
+#include "zoned-geometry.h"
+
+/* Bytes of the header, at the start of the image. */
+#define ZONED_HEADER_SIZE 512
+
+/* Bytes of one entry of the zone table. */
+#define ZONED_ENTRY_SIZE 8
+
+/* The zone table is written in blocks of this many bytes. */
+#define ZONED_TABLE_BLOCK (4 * KiB)
+
+/* Where the zone table of a new image starts, in bytes. */
+#define ZONED_TABLE_OFFSET (4 * KiB)
+
+/* The data area starts at a multiple of this many bytes. */
+#define ZONED_DATA_ALIGNMENT (1 * MiB)
+
+/*
+ * Incompatible feature: the file may end before the data area does, as it was
+ * larger than the host allows for a file.  What is missing reads as zeroes.
+ */
+#define ZONED_INCOMPAT_SHORT_FILE UINT64_C(1)
+#define ZONED_INCOMPAT_MASK ZONED_INCOMPAT_SHORT_FILE
+
+/* What the header says. */
+typedef struct ZonedHeader {
+    ZonedGeometry geo;
+    uint64_t incompatible_features;
+    uint64_t compatible_features;
+    uint64_t autoclear_features;
+    uint64_t table_offset;      /* bytes from the start of the image */
+    uint64_t data_offset;       /* bytes from the start of the image */
+} ZonedHeader;
+
+/* What an entry of the zone table says. */
+typedef struct ZonedEntry {
+    BlockZoneState cond;
+    uint64_t end;               /* byte of the device, see zoned_zones_end() */
+} ZonedEntry;
+
+/*
+ * Checks that @geo is a device that can exist; the error names the value, and
+ * says what to write instead where that can be known.
+ */
+bool zoned_geometry_validate(const ZonedGeometry *geo, Error **errp);
+
+/* A header for a new image with the (valid) geometry @geo. */
+void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo);
+
+/* Writes header @h to the ZONED_HEADER_SIZE bytes at @buf. */
+void zoned_header_encode(const ZonedHeader *h, uint8_t *buf);
+
+/* True if the @size bytes at @buf start like an image of this format. */
+bool zoned_header_probe(const uint8_t *buf, size_t size);
+
+/*
+ * Reads the ZONED_HEADER_SIZE bytes at @buf.  Everything is validated: after
+ * success, the table and the data lie behind one another and all sums of
+ * offsets and sizes fit into an int64_t.
+ * Returns 0, -EINVAL if this is no image or a damaged one, or -ENOTSUP if it
+ * needs a newer reader.
+ */
+int zoned_header_decode(ZonedHeader *h, const uint8_t *buf, Error **errp);
+
+/* Bytes of the zone table, rounded up to whole blocks. */
+uint64_t zoned_table_size(const ZonedGeometry *geo);
+
+/* The least length of the file for header @h, in bytes. */
+uint64_t zoned_header_min_file_size(const ZonedHeader *h);
+
+/* The entry for zone @i. */
+uint64_t zoned_entry_encode(const ZonedGeometry *geo, uint32_t i,
+                            const ZonedEntry *entry);
+
+/*
+ * Reads @raw, the entry of zone @i as it is in the image, and validates it.
+ * The error names the zone and what is wrong with it.
+ */
+bool zoned_entry_decode(const ZonedGeometry *geo, uint32_t i, uint64_t raw,
+                        ZonedEntry *entry, Error **errp);
+
+/* The name of a condition, as the standards spell it. */
+const char *zoned_cond_name(BlockZoneState cond);
+
+#endif /* BLOCK_ZONED_FORMAT_H */
