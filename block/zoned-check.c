@@ -1,0 +1,183 @@
+/*
+ * zoned block format driver: qemu-img check
+ *
+ * The node was opened with BDRV_O_CHECK: the header is valid, but the zones may
+ * be anything.  Here the table is read again, and each entry that cannot be is
+ * reported with its zone and value.
+ *
+ * A repair gives up no data.  An impossible entry becomes FULL up to the
+ * capacity of the zone: all that may have been written can be read, and a reset
+ * makes the zone new.  Zones that are active beyond the limit become FULL where
+ * they are.  A file that is too short gets its length back.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "zoned.h"
+
+typedef struct ZonedCheck {
+    BlockDriverState *bs;
+    BdrvCheckResult *result;
+    bool fix;
+    uint32_t nr_active;         /* active zones so far */
+} ZonedCheck;
+
+/* Reports @err, which is freed, and that it is repaired if it is to be. */
+static void report_corruption(ZonedCheck *c, Error *err)
+{
+    fprintf(stderr, "%s %s\n", c->fix ? "Repairing" : "ERROR",
+            error_get_pretty(err));
+    error_free(err);
+    c->result->corruptions++;
+}
+
+/* Sets zone @i to what can be said about it. */
+static void coroutine_fn repair_zone(ZonedCheck *c, uint32_t i, uint64_t end)
+{
+    BDRVZonedState *s = c->bs->opaque;
+    bool conv = zoned_zone_is_conv(&s->header.geo, i);
+
+    zoned_lock(c->bs);
+    zoned_zones_load(&s->zones, i, conv ? BLK_ZS_NOT_WP : BLK_ZS_FULL, end,
+                     false);
+    zoned_zones_mark_dirty(&s->zones, i);
+    zoned_unlock(c->bs);
+}
+
+static bool entry_is_active(const ZonedGeometry *geo, uint32_t i,
+                            const ZonedEntry *entry)
+{
+    switch (entry->cond) {
+    case BLK_ZS_IOPEN:
+    case BLK_ZS_EOPEN:
+    case BLK_ZS_CLOSED:
+        return entry->end > zoned_zone_start(geo, i);
+    default:
+        return false;
+    }
+}
+
+/* Checks zone @i, whose entry is @raw. */
+static void coroutine_fn check_zone(ZonedCheck *c, uint32_t i, uint64_t raw)
+{
+    BDRVZonedState *s = c->bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+    ZonedEntry entry;
+    Error *err = NULL;
+
+    if (!zoned_entry_decode(geo, i, raw, &entry, &err)) {
+        entry.end = zoned_zone_cap_limit(geo, i);
+    } else if (entry_is_active(geo, i, &entry) && geo->max_active &&
+               c->nr_active >= geo->max_active) {
+        error_setg(&err, "Zone %u is %s, but %u zones before it are active and "
+                   "the limit is %u", i, zoned_cond_name(entry.cond),
+                   c->nr_active, geo->max_active);
+    } else {
+        c->nr_active += entry_is_active(geo, i, &entry);
+        c->result->bfi.allocated_clusters +=
+            entry.end > zoned_zone_start(geo, i);
+        return;
+    }
+
+    report_corruption(c, err);
+    if (c->fix) {
+        repair_zone(c, i, entry.end);
+        c->result->corruptions_fixed++;
+    }
+}
+
+static int coroutine_fn GRAPH_RDLOCK check_table(ZonedCheck *c)
+{
+    BDRVZonedState *s = c->bs->opaque;
+    uint32_t nr_zones = s->header.geo.nr_zones;
+    g_autofree uint64_t *raw = g_malloc(ZONED_TABLE_BLOCK);
+    const uint32_t per_block = ZONED_TABLE_BLOCK / ZONED_ENTRY_SIZE;
+
+    for (uint32_t first = 0; first < nr_zones; first += per_block) {
+        uint32_t n = MIN(per_block, nr_zones - first);
+        int ret = bdrv_co_pread(c->bs->file, s->base + s->header.table_offset +
+                                (uint64_t)first * ZONED_ENTRY_SIZE,
+                                n * ZONED_ENTRY_SIZE, raw, 0);
+
+        if (ret < 0) {
+            c->result->check_errors++;
+            return ret;
+        }
+        for (uint32_t j = 0; j < n; j++) {
+            check_zone(c, first + j, raw[j]);
+        }
+    }
+    return 0;
+}
+
+/* The least length of the file for what the header and the zones say. */
+static int64_t needed_length(const BDRVZonedState *s)
+{
+    uint64_t needed = zoned_header_min_file_size(&s->header);
+
+    for (uint32_t i = 0; i < s->header.geo.nr_zones; i++) {
+        uint64_t end = zoned_zones_end(&s->zones, i);
+
+        if (end > zoned_zone_start(&s->header.geo, i)) {
+            needed = MAX(needed, s->header.data_offset + end);
+        }
+    }
+    return s->base + needed;
+}
+
+static int coroutine_fn GRAPH_RDLOCK check_length(ZonedCheck *c)
+{
+    BDRVZonedState *s = c->bs->opaque;
+    int64_t length = bdrv_co_getlength(c->bs->file->bs);
+    int64_t needed = needed_length(s);
+    Error *err = NULL;
+    int ret;
+
+    if (length < 0) {
+        c->result->check_errors++;
+        return length;
+    }
+    c->result->image_end_offset = needed;
+    if (length >= needed) {
+        return 0;
+    }
+
+    error_setg(&err, "The file has %" PRId64 " bytes and needs %" PRId64
+               "; what is missing reads as zeroes", length, needed);
+    report_corruption(c, err);
+    if (c->fix) {
+        ret = bdrv_co_truncate(c->bs->file, needed, false, PREALLOC_MODE_OFF, 0,
+                               &err);
+        if (ret < 0) {
+            error_report_err(err);
+            c->result->check_errors++;
+            return ret;
+        }
+        c->result->corruptions_fixed++;
+    }
+    return 0;
+}
+
+int coroutine_fn GRAPH_RDLOCK zoned_co_check(BlockDriverState *bs,
+                                             BdrvCheckResult *result,
+                                             BdrvCheckMode fix)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedCheck c = {
+        .bs = bs,
+        .result = result,
+        .fix = fix & BDRV_FIX_ERRORS,
+    };
+    int ret;
+
+    result->bfi.total_clusters = s->header.geo.nr_zones;
+    ret = check_table(&c);
+    if (ret == 0) {
+        ret = check_length(&c);
+    }
+    if (ret == 0 && c.fix) {
+        ret = zoned_co_commit_durable(bs);
+    }
+    return ret;
+}

@@ -1,0 +1,202 @@
+/*
+ * zoned block format driver: write-back of the zone table
+ *
+ * The rule: whatever a crash leaves of the file, the table in it must not claim
+ * data that is not there.  So a commit
+ *
+ *   1. takes, under the lock, the address of each dirty zone below which all
+ *      writes have completed;
+ *   2. flushes the file: now all data below these addresses is durable;
+ *   3. writes the dirty blocks of the table;
+ *
+ * and the flush that follows makes the table durable: the block layer sends it
+ * when the commit was asked for by a flush, zoned_co_commit_durable() sends it
+ * itself.  An entry is 8 bytes and never crosses a sector, so a torn write of
+ * the table leaves each entry either old or new, and both are true.
+ *
+ * Between 1 and 3 zones go on changing.  Writes only add data behind the
+ * address that was taken, and what takes data away (reset) holds the zone to
+ * itself until it is committed; so the address stays true.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bitmap.h"
+#include "zoned.h"
+#include "trace.h"
+
+QEMU_BUILD_BUG_ON(ZONED_ZONES_PER_DIRTY_BIT * ZONED_ENTRY_SIZE !=
+                  ZONED_TABLE_BLOCK);
+
+/* What one commit writes. */
+typedef struct CommitBatch {
+    unsigned long *blocks;      /* the blocks of the table that it writes */
+    uint32_t nr_blocks;
+    uint8_t *buf;               /* their contents, one behind the other */
+    uint32_t nr_unsettled;      /* zones that it settles, see ZonedZones */
+} CommitBatch;
+
+void zoned_commit_init(ZonedCommit *commit)
+{
+    *commit = (ZonedCommit) {};
+    qemu_co_queue_init(&commit->waiters);
+}
+
+/* Blocks of the zone table. */
+static uint32_t table_blocks(const BDRVZonedState *s)
+{
+    return DIV_ROUND_UP(s->header.geo.nr_zones, ZONED_ZONES_PER_DIRTY_BIT);
+}
+
+/* Block @block of the table as it is now; called with the lock. */
+static void encode_block(const BDRVZonedState *s, uint32_t block, uint8_t *buf)
+{
+    const ZonedGeometry *geo = &s->header.geo;
+    uint32_t first = block * ZONED_ZONES_PER_DIRTY_BIT;
+    uint32_t n = MIN(ZONED_ZONES_PER_DIRTY_BIT, geo->nr_zones - first);
+    uint64_t *raw = (uint64_t *)buf;
+
+    memset(buf, 0, ZONED_TABLE_BLOCK);
+    for (uint32_t j = 0; j < n; j++) {
+        uint32_t i = first + j;
+        ZonedEntry entry = {
+            .cond = zoned_zones_cond(&s->zones, i),
+            .end = zoned_inflight_stable(s, i),
+        };
+
+        raw[j] = zoned_entry_encode(geo, i, &entry);
+    }
+}
+
+/* Moves all dirty blocks into @batch; called with the lock. */
+static int take_batch(BlockDriverState *bs, CommitBatch *batch)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedZones *z = &s->zones;
+    uint32_t nr = table_blocks(s);
+    uint8_t *p;
+
+    batch->nr_blocks = z->nr_dirty;
+    batch->nr_unsettled = z->nr_unsettled;
+    batch->buf = qemu_try_blockalign(bs->file->bs,
+                                     (size_t)z->nr_dirty * ZONED_TABLE_BLOCK);
+    batch->blocks = bitmap_try_new(nr);
+    if (!batch->buf || !batch->blocks) {
+        return -ENOMEM;
+    }
+
+    p = batch->buf;
+    for (uint32_t b = find_first_bit(z->dirty, nr); b < nr;
+         b = find_next_bit(z->dirty, nr, b + 1)) {
+        encode_block(s, b, p);
+        p += ZONED_TABLE_BLOCK;
+    }
+    bitmap_copy(batch->blocks, z->dirty, nr);
+    bitmap_zero(z->dirty, nr);
+    z->nr_dirty = 0;
+    return 0;
+}
+
+/* Gives back what could not be written; called with the lock. */
+static void untake_batch(BDRVZonedState *s, const CommitBatch *batch)
+{
+    uint32_t nr = table_blocks(s);
+
+    bitmap_or(s->zones.dirty, s->zones.dirty, batch->blocks, nr);
+    s->zones.nr_dirty = bitmap_count_one(s->zones.dirty, nr);
+}
+
+/* Writes @batch, a run of adjacent blocks at a time. */
+static int coroutine_fn GRAPH_RDLOCK write_batch(BlockDriverState *bs,
+                                                 const CommitBatch *batch)
+{
+    BDRVZonedState *s = bs->opaque;
+    uint32_t nr = table_blocks(s);
+    uint8_t *p = batch->buf;
+    uint32_t b = find_first_bit(batch->blocks, nr);
+
+    while (b < nr) {
+        uint32_t end = find_next_zero_bit(batch->blocks, nr, b);
+        int64_t bytes = (int64_t)(end - b) * ZONED_TABLE_BLOCK;
+        int64_t offset = s->base + s->header.table_offset +
+                         (int64_t)b * ZONED_TABLE_BLOCK;
+        int ret = bdrv_co_pwrite(bs->file, offset, bytes, p, 0);
+
+        if (ret < 0) {
+            return ret;
+        }
+        p += bytes;
+        b = find_next_bit(batch->blocks, nr, end);
+    }
+    return 0;
+}
+
+int coroutine_fn zoned_co_commit(BlockDriverState *bs)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedCommit *commit = &s->commit;
+    CommitBatch batch = {};
+    int ret;
+
+    zoned_lock(bs);
+    while (commit->running) {
+        /* It may have begun before our changes; the next one includes them. */
+        qemu_co_queue_wait(&commit->waiters, &bs->wps->colock);
+    }
+    if (s->zones.nr_dirty == 0) {
+        zoned_unlock(bs);
+        return 0;
+    }
+    commit->running = true;
+    ret = take_batch(bs, &batch);
+    zoned_unlock(bs);
+
+    trace_zoned_commit_begin(bs, batch.nr_blocks);
+    if (ret == 0) {
+        ret = bdrv_co_flush(bs->file->bs);
+    }
+    if (ret == 0) {
+        ret = write_batch(bs, &batch);
+    }
+    trace_zoned_commit_end(bs, ret);
+
+    zoned_lock(bs);
+    if (ret == 0) {
+        s->zones.nr_unsettled -= batch.nr_unsettled;
+    } else if (batch.blocks) {
+        untake_batch(s, &batch);
+    }
+    commit->running = false;
+    qemu_co_queue_restart_all(&commit->waiters);
+    zoned_unlock(bs);
+
+    qemu_vfree(batch.buf);
+    g_free(batch.blocks);
+    return ret;
+}
+
+int coroutine_fn zoned_co_commit_durable(BlockDriverState *bs)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedCommit *commit = &s->commit;
+    uint64_t nr_resets_failed;
+    int ret;
+
+    zoned_lock(bs);
+    nr_resets_failed = commit->nr_resets_failed;
+    zoned_unlock(bs);
+
+    ret = zoned_co_commit(bs);
+    if (ret == 0) {
+        ret = bdrv_co_flush(bs->file->bs);
+    }
+    if (ret < 0) {
+        return ret;
+    }
+
+    zoned_lock(bs);
+    commit->nr_resets_settled = MAX(commit->nr_resets_settled,
+                                    nr_resets_failed);
+    zoned_unlock(bs);
+    return 0;
+}

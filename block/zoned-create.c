@@ -1,0 +1,411 @@
+/*
+ * zoned block format driver: creation of images
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-visit-block-core.h"
+#include "qobject/qdict.h"
+#include "qapi/qobject-input-visitor.h"
+#include "block/qdict.h"
+#include "qemu/cutils.h"
+#include "qemu/option.h"
+#include "system/block-backend.h"
+#include "zoned.h"
+
+#define DEFAULT_ZONE_SIZE (64 * MiB)
+#define DEFAULT_MAX_APPEND_SECTORS 2048
+
+/* Bytes of the zone table that are written at once. */
+#define TABLE_CHUNK (1 * MiB)
+
+/*
+ * Zone sizes are strings here: with a suffix they are bytes, as everywhere, but
+ * a bare number counts 512-byte sectors, as a zone report prints them.
+ */
+QemuOptsList zoned_create_opts = {
+    .name = "zoned-create-opts",
+    .head = QTAILQ_HEAD_INITIALIZER(zoned_create_opts.head),
+    .desc = {
+        {
+            .name = BLOCK_OPT_SIZE,
+            .type = QEMU_OPT_SIZE,
+            .help = "Device size; with zone_nr_seq, an upper bound",
+        },
+        {
+            .name = BLOCK_OPT_Z_MODEL,
+            .type = QEMU_OPT_STRING,
+            .help = "Zone model (host-managed, or 1 for short)",
+            .def_value_str = "host-managed",
+        },
+        {
+            .name = BLOCK_OPT_Z_SIZE,
+            .type = QEMU_OPT_STRING,
+            .help = "Zone size: bytes with a suffix (64M); a bare number "
+                    "counts 512-byte sectors",
+            .def_value_str = "64M",
+        },
+        {
+            .name = BLOCK_OPT_Z_CAPACITY,
+            .type = QEMU_OPT_STRING,
+            .help = "Zone capacity, like the zone size and at most that "
+                    "(default: the zone size)",
+        },
+        {
+            .name = BLOCK_OPT_Z_NR_CONV,
+            .type = QEMU_OPT_NUMBER,
+            .help = "Number of conventional zones, at the start of the device",
+            .def_value_str = "0",
+        },
+        {
+            .name = BLOCK_OPT_Z_NR_SEQ,
+            .type = QEMU_OPT_NUMBER,
+            .help = "Number of sequential zones (default: what fits in size)",
+        },
+        {
+            .name = BLOCK_OPT_Z_MAX_OPEN,
+            .type = QEMU_OPT_NUMBER,
+            .help = "Maximum number of open zones (0: no limit)",
+            .def_value_str = "0",
+        },
+        {
+            .name = BLOCK_OPT_Z_MAX_ACTIVE,
+            .type = QEMU_OPT_NUMBER,
+            .help = "Maximum number of active zones (0: no limit)",
+            .def_value_str = "0",
+        },
+        {
+            .name = BLOCK_OPT_Z_MAX_APPEND,
+            .type = QEMU_OPT_NUMBER,
+            .help = "Maximum size of a zone append in 512-byte sectors",
+            .def_value_str = "2048",
+        },
+        {
+            .name = BLOCK_OPT_PREALLOC,
+            .type = QEMU_OPT_STRING,
+            .help = "Preallocation mode (allowed values: off, metadata, "
+                    "falloc, full)",
+        },
+        { /* end of list */ }
+    }
+};
+
+/* The number of zones and the device size that follow from @opts. */
+static bool set_zones(ZonedGeometry *geo,
+                      const BlockdevCreateOptionsZoned *opts, Error **errp)
+{
+    uint64_t nr_zones;
+
+    if (!opts->has_zone_nr_seq) {
+        nr_zones = geo->zone_size ? DIV_ROUND_UP(geo->size, geo->zone_size) : 0;
+        geo->nr_zones = MIN(nr_zones, UINT32_MAX);
+        return true;
+    }
+
+    nr_zones = (uint64_t)geo->nr_conv + opts->zone_nr_seq;
+    if (nr_zones == 0) {
+        error_setg(errp, "A device without zones is impossible: zone_nr_conv "
+                   "and zone_nr_seq are both 0");
+        return false;
+    }
+    if (geo->zone_size && nr_zones > geo->size / geo->zone_size) {
+        error_setg(errp, "Device size %" PRIu64 " is too small for %" PRIu64
+                   " zones of %" PRIu64 " bytes (zone_nr_conv %u + zone_nr_seq "
+                   "%u)", geo->size, nr_zones, geo->zone_size, geo->nr_conv,
+                   opts->zone_nr_seq);
+        return false;
+    }
+    geo->nr_zones = nr_zones;
+    geo->size = nr_zones * geo->zone_size;
+    return true;
+}
+
+/* The device that @opts ask for, with defaults filled in. */
+static bool opts_to_geometry(const BlockdevCreateOptionsZoned *opts,
+                             ZonedGeometry *geo, Error **errp)
+{
+    *geo = (ZonedGeometry) {
+        .size = opts->size,
+        .zone_size = opts->has_zone_size ? opts->zone_size : DEFAULT_ZONE_SIZE,
+        .nr_conv = opts->has_zone_nr_conv ? opts->zone_nr_conv : 0,
+        .max_open = opts->has_max_open_zones ? opts->max_open_zones : 0,
+        .max_active = opts->has_max_active_zones ? opts->max_active_zones : 0,
+        .max_append_sectors = opts->has_max_append_sectors ?
+                              opts->max_append_sectors :
+                              DEFAULT_MAX_APPEND_SECTORS,
+    };
+    geo->zone_capacity = opts->has_zone_capacity ? opts->zone_capacity
+                                                 : geo->zone_size;
+
+    if (!opts->has_zone_size && geo->size && geo->size < geo->zone_size) {
+        error_setg(errp, "Device size %" PRIu64 " is smaller than a zone, which"
+                   " has %" PRIu64 " bytes by default; set zone_size",
+                   geo->size, geo->zone_size);
+        return false;
+    }
+    return set_zones(geo, opts, errp) && zoned_geometry_validate(geo, errp);
+}
+
+/*
+ * Gives the image its length.  Where the host cannot have so large a file, it
+ * becomes as large as it needs to be, and grows when zones are written.
+ */
+static int coroutine_fn GRAPH_UNLOCKED set_length(BlockBackend *blk,
+                                                  ZonedHeader *h,
+                                                  PreallocMode prealloc,
+                                                  Error **errp)
+{
+    Error *local_err = NULL;
+    int ret;
+
+    ret = blk_co_truncate(blk, zoned_header_min_file_size(h), false, prealloc,
+                          0, &local_err);
+    if (ret == -EFBIG && prealloc == PREALLOC_MODE_OFF) {
+        error_free(local_err);
+        local_err = NULL;
+        h->incompatible_features |= ZONED_INCOMPAT_SHORT_FILE;
+        ret = blk_co_truncate(blk, zoned_header_min_file_size(h), false,
+                              prealloc, 0, &local_err);
+    }
+    error_propagate(errp, local_err);
+    return ret;
+}
+
+/* Writes a zone table with all zones empty. */
+static int coroutine_fn GRAPH_UNLOCKED write_table(BlockBackend *blk,
+                                                   const ZonedHeader *h)
+{
+    const ZonedGeometry *geo = &h->geo;
+    uint64_t size = zoned_table_size(geo);
+    g_autofree uint64_t *raw = g_malloc0(MIN(size, TABLE_CHUNK));
+
+    for (uint64_t pos = 0; pos < size; pos += TABLE_CHUNK) {
+        uint64_t bytes = MIN(size - pos, TABLE_CHUNK);
+        int ret;
+
+        for (uint64_t j = 0; j < bytes / ZONED_ENTRY_SIZE; j++) {
+            uint64_t i = pos / ZONED_ENTRY_SIZE + j;
+            bool conv = i < geo->nr_conv;
+
+            raw[j] = i >= geo->nr_zones ? 0 :
+                zoned_entry_encode(geo, i, &(ZonedEntry) {
+                    .cond = conv ? BLK_ZS_NOT_WP : BLK_ZS_EMPTY,
+                    .end = conv ? zoned_zone_limit(geo, i)
+                                : zoned_zone_start(geo, i),
+                });
+        }
+        ret = blk_co_pwrite(blk, h->table_offset + pos, bytes, raw, 0);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+/*
+ * Writes header and table.  The header comes last and behind a flush, so that
+ * what is left of a creation that fails or crashes is no image.
+ */
+static int coroutine_fn GRAPH_UNLOCKED write_metadata(BlockBackend *blk,
+                                                      const ZonedHeader *h)
+{
+    uint8_t buf[ZONED_HEADER_SIZE];
+    int ret;
+
+    ret = blk_co_pwrite_zeroes(blk, 0, h->table_offset, 0);
+    if (ret == 0) {
+        ret = blk_co_flush(blk);
+    }
+    if (ret == 0) {
+        ret = write_table(blk, h);
+    }
+    if (ret == 0) {
+        ret = blk_co_flush(blk);
+    }
+    if (ret == 0) {
+        zoned_header_encode(h, buf);
+        ret = blk_co_pwrite(blk, 0, sizeof(buf), buf, 0);
+    }
+    return ret == 0 ? blk_co_flush(blk) : ret;
+}
+
+int coroutine_fn GRAPH_UNLOCKED zoned_co_create(BlockdevCreateOptions *opts,
+                                                Error **errp)
+{
+    BlockdevCreateOptionsZoned *zoned_opts = &opts->u.zoned;
+    PreallocMode prealloc = PREALLOC_MODE_OFF;
+    BlockDriverState *bs;
+    BlockBackend *blk = NULL;
+    ZonedGeometry geo;
+    ZonedHeader h;
+    int ret;
+
+    assert(opts->driver == BLOCKDEV_DRIVER_ZONED);
+    if (!opts_to_geometry(zoned_opts, &geo, errp)) {
+        return -EINVAL;
+    }
+    zoned_header_init(&h, &geo);
+    if (zoned_opts->has_preallocation &&
+        zoned_opts->preallocation != PREALLOC_MODE_METADATA) {
+        prealloc = zoned_opts->preallocation;
+    }
+
+    bs = bdrv_co_open_blockdev_ref(zoned_opts->file, errp);
+    if (!bs) {
+        return -EIO;
+    }
+    blk = blk_co_new_with_bs(bs, BLK_PERM_WRITE | BLK_PERM_RESIZE, BLK_PERM_ALL,
+                             errp);
+    if (!blk) {
+        ret = -EPERM;
+        goto out;
+    }
+    blk_set_allow_write_beyond_eof(blk, true);
+
+    /* Whatever was there is gone, so that its data cannot be seen again. */
+    ret = blk_co_truncate(blk, 0, false, PREALLOC_MODE_OFF, 0, errp);
+    if (ret < 0) {
+        goto out;
+    }
+    ret = set_length(blk, &h, prealloc, errp);
+    if (ret < 0) {
+        goto out;
+    }
+    ret = write_metadata(blk, &h);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not write the zoned image");
+    }
+out:
+    blk_co_unref(blk);
+    bdrv_co_unref(bs);
+    return ret;
+}
+
+/* The zone model: 1 is what the kernel calls host-managed. */
+static bool convert_model(QDict *qdict, Error **errp)
+{
+    const char *model = qdict_get_try_str(qdict, BLOCK_OPT_Z_MODEL);
+
+    if (model && !strcmp(model, "1")) {
+        qdict_put_str(qdict, BLOCK_OPT_Z_MODEL, "host-managed");
+    } else if (model && strcmp(model, "host-managed")) {
+        error_setg(errp, "Unsupported zone model '%s'; write zoned=host-managed"
+                   " (or zoned=1)", model);
+        return false;
+    }
+    return true;
+}
+
+/*
+ * Replaces option @name by its value in bytes.  It must fit in a device of
+ * @size bytes, which tells when a bare number was meant as bytes.
+ */
+static bool convert_zone_bytes(QDict *qdict, const char *name, uint64_t size,
+                               Error **errp)
+{
+    const char *value = qdict_get_try_str(qdict, name);
+    uint64_t n;
+
+    if (!value) {
+        return true;
+    }
+    if (!qemu_strtou64(value, NULL, 10, &n) && value[0] != '-') {
+        if (n > size / BDRV_SECTOR_SIZE) {
+            error_setg(errp, "%s=%s counts 512-byte sectors and is larger than "
+                       "the device (%" PRIu64 " bytes); for bytes write "
+                       "%s=%sB", name, value, size, name, value);
+            return false;
+        }
+        n *= BDRV_SECTOR_SIZE;
+    } else if (qemu_strtosz(value, NULL, &n) < 0) {
+        error_setg(errp, "Parameter '%s' expects a size with a suffix (64M) or "
+                   "a number of 512-byte sectors, not '%s'", name, value);
+        return false;
+    }
+    qdict_del(qdict, name);
+    qdict_put_int(qdict, name, n);
+    return true;
+}
+
+/* The options of qemu-img as those of blockdev-create; "file" is missing. */
+static BlockdevCreateOptions *convert_opts(QemuOpts *opts, Error **errp)
+{
+    static const QDictRenames renames[] = {
+        { BLOCK_OPT_Z_SIZE,         "zone-size" },
+        { BLOCK_OPT_Z_CAPACITY,     "zone-capacity" },
+        { BLOCK_OPT_Z_NR_CONV,      "zone-nr-conv" },
+        { BLOCK_OPT_Z_NR_SEQ,       "zone-nr-seq" },
+        { BLOCK_OPT_Z_MAX_OPEN,     "max-open-zones" },
+        { BLOCK_OPT_Z_MAX_ACTIVE,   "max-active-zones" },
+        { BLOCK_OPT_Z_MAX_APPEND,   "max-append-sectors" },
+        { NULL, NULL },
+    };
+    uint64_t size = qemu_opt_get_size(opts, BLOCK_OPT_SIZE, 0);
+    g_autoptr(QDict) qdict =
+        qemu_opts_to_qdict_filtered(opts, NULL, &zoned_create_opts, true);
+    BlockdevCreateOptions *create_options = NULL;
+    Visitor *v;
+
+    qdict_put_str(qdict, "driver", "zoned");
+    qdict_put_str(qdict, "file", "");
+    if (!convert_model(qdict, errp) ||
+        !convert_zone_bytes(qdict, BLOCK_OPT_Z_SIZE, size, errp) ||
+        !convert_zone_bytes(qdict, BLOCK_OPT_Z_CAPACITY, size, errp) ||
+        !qdict_rename_keys(qdict, renames, errp)) {
+        return NULL;
+    }
+    v = qobject_input_visitor_new_flat_confused(qdict, errp);
+    if (!v) {
+        return NULL;
+    }
+    visit_type_BlockdevCreateOptions(v, NULL, &create_options, errp);
+    visit_free(v);
+    return create_options;
+}
+
+int coroutine_fn GRAPH_UNLOCKED zoned_co_create_opts(BlockDriver *drv,
+                                                     const char *filename,
+                                                     QemuOpts *opts,
+                                                     Error **errp)
+{
+    BlockdevCreateOptions *create_options = convert_opts(opts, errp);
+    BlockDriverState *bs = NULL;
+    ZonedGeometry geo;
+    BlockdevRef *file;
+    int ret;
+
+    if (!create_options) {
+        return -EINVAL;
+    }
+    /* Impossible options must not cost the user an existing file. */
+    if (!opts_to_geometry(&create_options->u.zoned, &geo, errp)) {
+        ret = -EINVAL;
+        goto out;
+    }
+
+    ret = bdrv_co_create_file(filename, opts, errp);
+    if (ret < 0) {
+        goto out;
+    }
+    bs = bdrv_co_open(filename, NULL, NULL,
+                      BDRV_O_RDWR | BDRV_O_RESIZE | BDRV_O_PROTOCOL, errp);
+    if (!bs) {
+        ret = -EIO;
+        goto out;
+    }
+
+    file = create_options->u.zoned.file;
+    g_free(file->u.reference);
+    file->u.reference = g_strdup(bs->node_name);
+    ret = zoned_co_create(create_options, errp);
+    if (ret < 0) {
+        bdrv_graph_co_rdlock();
+        bdrv_co_delete_file_noerr(bs);
+        bdrv_graph_co_rdunlock();
+    }
+out:
+    bdrv_co_unref(bs);
+    qapi_free_BlockdevCreateOptions(create_options);
+    return ret;
+}

@@ -1,0 +1,356 @@
+/*
+ * zoned block format driver: the order of writes and zone operations
+ *
+ * Any number of writes may be in flight in a zone, and the file completes them
+ * in any order.  They are acknowledged in the order of their addresses: so what
+ * is acknowledged is contiguous, and below the write pointer there is never a
+ * hole.  If one fails, those behind it fail with it; when all of them are done,
+ * the write pointer goes back to where the failed one began.
+ *
+ * Whoever sent them goes on from there.  A guest with a queue does not know of
+ * the failure when it sends its next write, which starts where the failed ones
+ * ended.  That is no mistake of the guest, so such a write fails with the error
+ * of the host as well (see @lost_end), and a VM that is stopped by it repeats
+ * them all.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "zoned.h"
+#include "trace.h"
+
+/* What is in flight in one zone. */
+struct ZonedFlight {
+    /* In the order of their addresses, without gaps; the last ends at the WP */
+    QTAILQ_HEAD(, ZonedWrite) writes;
+
+    /* How many of @writes are not done. */
+    uint32_t nr_pending;
+
+    /*
+     * The error of the first of @writes, which has failed.  While this is set,
+     * the zone takes no new writes, and none is acknowledged.
+     */
+    int error;
+
+    /*
+     * Writes up to this byte of the device have failed with @lost_error, and
+     * nothing was written to the zone since.  Only valid if @lost_error is set.
+     */
+    uint64_t lost_end;
+    int lost_error;
+
+    /* Those who wait until nothing is in flight. */
+    CoQueue idle;
+};
+
+static bool flight_is_busy(const ZonedFlight *f)
+{
+    return f && !QTAILQ_EMPTY(&f->writes);
+}
+
+bool zoned_inflight_init(ZonedInflight *in, uint32_t nr_zones)
+{
+    in->of_zone = g_try_new0(ZonedFlight *, nr_zones);
+    in->spare = NULL;
+    QLIST_INIT(&in->exclusions);
+    return in->of_zone;
+}
+
+void zoned_inflight_destroy(ZonedInflight *in, uint32_t nr_zones)
+{
+    for (uint32_t i = 0; in->of_zone && i < nr_zones; i++) {
+        assert(!flight_is_busy(in->of_zone[i]));
+        g_free(in->of_zone[i]);
+    }
+    g_clear_pointer(&in->spare, g_free);
+    g_clear_pointer(&in->of_zone, g_free);
+}
+
+static ZonedFlight *flight_get(ZonedInflight *in, uint32_t i)
+{
+    ZonedFlight *f = in->of_zone[i];
+
+    if (!f) {
+        f = in->spare ?: g_new(ZonedFlight, 1);
+        in->spare = NULL;
+        *f = (ZonedFlight) {};
+        QTAILQ_INIT(&f->writes);
+        qemu_co_queue_init(&f->idle);
+        in->of_zone[i] = f;
+    }
+    return f;
+}
+
+static void flight_put(ZonedInflight *in, uint32_t i)
+{
+    ZonedFlight *f = in->of_zone[i];
+
+    in->of_zone[i] = NULL;
+    if (in->spare) {
+        g_free(f);
+    } else {
+        in->spare = f;
+    }
+}
+
+/* Nothing is in flight in zone @i any more. */
+static void coroutine_fn flight_idle(ZonedInflight *in, uint32_t i)
+{
+    ZonedFlight *f = in->of_zone[i];
+
+    qemu_co_queue_restart_all(&f->idle);
+    if (!f->lost_error) {
+        flight_put(in, i);
+    }
+}
+
+uint64_t zoned_inflight_stable(const BDRVZonedState *s, uint32_t i)
+{
+    const ZonedFlight *f = s->inflight.of_zone[i];
+
+    return flight_is_busy(f) ? QTAILQ_FIRST(&f->writes)->offset
+                             : zoned_zones_end(&s->zones, i);
+}
+
+/* The exclusion that holds a zone of @first to @last, or NULL. */
+static ZonedExclusion *find_exclusion(const ZonedInflight *in, uint32_t first,
+                                      uint32_t last)
+{
+    ZonedExclusion *ex;
+
+    QLIST_FOREACH(ex, &in->exclusions, next) {
+        if (first <= ex->last && last >= ex->first) {
+            return ex;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * Waits until zone @i takes writes.  Called and returns with the lock, which is
+ * given up meanwhile.
+ */
+static void coroutine_fn wait_for_zone(BlockDriverState *bs, uint32_t i)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedInflight *in = &s->inflight;
+
+    for (;;) {
+        ZonedExclusion *ex = find_exclusion(in, i, i);
+        ZonedFlight *f = in->of_zone[i];
+
+        if (ex) {
+            qemu_co_queue_wait(&ex->waiters, &bs->wps->colock);
+        } else if (f && f->error) {
+            qemu_co_queue_wait(&f->idle, &bs->wps->colock);
+        } else {
+            return;
+        }
+    }
+}
+
+/*
+ * If @w continues writes that the host has failed, it fails the same way.
+ * Returns the error, or 0 if there are none.
+ */
+static int follow_lost_writes(BDRVZonedState *s, uint32_t i, ZonedWrite *w)
+{
+    ZonedFlight *f = s->inflight.of_zone[i];
+    uint64_t cap_limit = zoned_zone_cap_limit(&s->header.geo, i);
+
+    if (!f || !f->lost_error || w->offset != f->lost_end ||
+        w->bytes > cap_limit - w->offset ||
+        !QEMU_IS_ALIGNED(w->bytes, ZONED_WRITE_GRANULARITY)) {
+        return 0;
+    }
+    f->lost_end += w->bytes;
+    return f->lost_error;
+}
+
+/* The zone goes on without those who relied on the failed writes. */
+static void forget_lost_writes(ZonedInflight *in, uint32_t i)
+{
+    ZonedFlight *f = in->of_zone[i];
+
+    if (f && f->lost_error) {
+        f->lost_error = 0;
+        if (!flight_is_busy(f)) {
+            flight_put(in, i);
+        }
+    }
+}
+
+/* Called with the lock; the zone takes writes. */
+static int try_begin(BDRVZonedState *s, uint32_t i, bool append, ZonedWrite *w)
+{
+    int ret;
+
+    if (s->commit.nr_resets_failed != s->commit.nr_resets_settled) {
+        return -EAGAIN;
+    }
+    if (append) {
+        w->offset = zoned_zones_end(&s->zones, i);
+    }
+    ret = zoned_zones_begin_write(&s->zones, i, w->offset, w->bytes);
+    if (ret == -EINVAL) {
+        return follow_lost_writes(s, i, w) ?: ret;
+    }
+    return ret;
+}
+
+int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
+                                      bool append, ZonedWrite *w)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedInflight *in = &s->inflight;
+    ZonedFlight *f;
+    int ret;
+
+    zoned_lock(bs);
+    for (;;) {
+        wait_for_zone(bs, i);
+        ret = try_begin(s, i, append, w);
+        if (ret != -EAGAIN) {
+            break;
+        }
+        zoned_unlock(bs);
+        ret = zoned_co_commit_durable(bs);
+        if (ret < 0) {
+            return ret;
+        }
+        zoned_lock(bs);
+    }
+
+    if (ret == 0) {
+        forget_lost_writes(in, i);
+        f = flight_get(in, i);
+        f->nr_pending++;
+        w->done = false;
+        w->acked = false;
+        qemu_co_queue_init(&w->ack);
+        QTAILQ_INSERT_TAIL(&f->writes, w, next);
+    }
+    zoned_unlock(bs);
+    return ret;
+}
+
+/* Takes @w out of the zone, and lets its coroutine go on with result @ret. */
+static void coroutine_fn acknowledge(ZonedFlight *f, ZonedWrite *w, int ret)
+{
+    QTAILQ_REMOVE(&f->writes, w, next);
+    w->ret = ret;
+    w->acked = true;
+    qemu_co_queue_next(&w->ack);
+}
+
+/* Acknowledges the writes at the front that are done, up to one that failed. */
+static void coroutine_fn acknowledge_done(BDRVZonedState *s, uint32_t i,
+                                          ZonedFlight *f)
+{
+    bool advanced = false;
+    ZonedWrite *w;
+
+    while ((w = QTAILQ_FIRST(&f->writes)) && w->done) {
+        if (w->ret < 0) {
+            f->error = w->ret;
+            break;
+        }
+        acknowledge(f, w, 0);
+        advanced = true;
+    }
+    if (advanced) {
+        zoned_zones_end_write(&s->zones, i, zoned_inflight_stable(s, i));
+    }
+}
+
+/* The first of the writes has failed, and all are done: fails them all. */
+static void coroutine_fn fail_all(BlockDriverState *bs, uint32_t i,
+                                  ZonedFlight *f)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedWrite *w = QTAILQ_FIRST(&f->writes);
+    uint64_t end = w->offset;
+
+    trace_zoned_rollback(bs, i, zoned_zones_end(&s->zones, i), end, f->error);
+    f->lost_end = zoned_zones_end(&s->zones, i);
+    f->lost_error = f->error;
+    zoned_zones_rollback(&s->zones, i, end);
+    while ((w = QTAILQ_FIRST(&f->writes))) {
+        acknowledge(f, w, f->error);
+    }
+    f->error = 0;
+}
+
+int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
+                                    ZonedWrite *w, int ret)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedFlight *f;
+
+    zoned_lock(bs);
+    f = s->inflight.of_zone[i];
+    w->ret = ret;
+    w->done = true;
+    f->nr_pending--;
+
+    if (!f->error) {
+        acknowledge_done(s, i, f);
+    }
+    if (f->error && f->nr_pending == 0) {
+        fail_all(bs, i, f);
+    }
+    if (!flight_is_busy(f)) {
+        flight_idle(&s->inflight, i);
+    }
+    while (!w->acked) {
+        qemu_co_queue_wait(&w->ack, &bs->wps->colock);
+    }
+    zoned_unlock(bs);
+    return w->ret;
+}
+
+/* A write in flight in zones @first to @last, or NULL. */
+static ZonedFlight *find_flight(const ZonedInflight *in, uint32_t *first,
+                                uint32_t last)
+{
+    for (; *first <= last; (*first)++) {
+        if (flight_is_busy(in->of_zone[*first])) {
+            return in->of_zone[*first];
+        }
+    }
+    return NULL;
+}
+
+void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
+                                        ZonedExclusion *ex, bool drain)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedInflight *in = &s->inflight;
+    ZonedExclusion *other;
+    ZonedFlight *f;
+    uint32_t i = ex->first;
+
+    zoned_lock(bs);
+    while ((other = find_exclusion(in, ex->first, ex->last))) {
+        qemu_co_queue_wait(&other->waiters, &bs->wps->colock);
+    }
+    qemu_co_queue_init(&ex->waiters);
+    QLIST_INSERT_HEAD(&in->exclusions, ex, next);
+
+    while (drain && (f = find_flight(in, &i, ex->last))) {
+        qemu_co_queue_wait(&f->idle, &bs->wps->colock);
+    }
+    for (i = ex->first; drain && i <= ex->last; i++) {
+        forget_lost_writes(in, i);
+    }
+    zoned_unlock(bs);
+}
+
+void coroutine_fn zoned_exclusion_end(BlockDriverState *bs, ZonedExclusion *ex)
+{
+    zoned_lock(bs);
+    QLIST_REMOVE(ex, next);
+    qemu_co_queue_restart_all(&ex->waiters);
+    zoned_unlock(bs);
+}

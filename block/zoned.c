@@ -1,0 +1,826 @@
+/*
+ * zoned block format driver
+ *
+ * A host-managed zoned block device in one file.  The data of the device lies
+ * in the file as it is; in front of it are a header and a table that holds the
+ * condition and the write pointer of each zone (docs/interop/zoned.rst).
+ *
+ * Writes go straight to the data.  The table is written back by flushes and by
+ * zone operations (zoned-commit.c).
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-types-block-core.h"
+#include "qemu/module.h"
+#include "qemu/option.h"
+#include "zoned.h"
+#include "trace.h"
+
+/* Bytes of the table that are read at once; a multiple of ZONED_ENTRY_SIZE. */
+#define TABLE_CHUNK (1 * MiB)
+
+#define ZONED_OPT_OFFSET "offset"
+#define ZONED_OPT_LEN "len"
+
+static QemuOptsList zoned_runtime_opts = {
+    .name = "zoned",
+    .head = QTAILQ_HEAD_INITIALIZER(zoned_runtime_opts.head),
+    .desc = {
+        {
+            .name = ZONED_OPT_OFFSET,
+            .type = QEMU_OPT_SIZE,
+            .help = "byte of the file at which the image starts, default 0",
+        },
+        {
+            .name = ZONED_OPT_LEN,
+            .type = QEMU_OPT_SIZE,
+            .help = "length of the image, default up to the end of the file",
+        },
+        { /* end of list */ }
+    },
+};
+
+static const char *const zoned_strong_runtime_opts[] = {
+    ZONED_OPT_OFFSET,
+    ZONED_OPT_LEN,
+    NULL
+};
+
+bool zoned_is_writable(BlockDriverState *bs)
+{
+    return !bdrv_is_read_only(bs) && !(bs->open_flags & BDRV_O_INACTIVE);
+}
+
+static int zoned_probe(const uint8_t *buf, int buf_size, const char *filename)
+{
+    return zoned_header_probe(buf, buf_size) ? 100 : 0;
+}
+
+/*
+ * Bytes from the start of the image to its end, as options and file say.
+ * Negative errno on failure.
+ */
+static int64_t GRAPH_RDLOCK image_length(BlockDriverState *bs, QDict *options,
+                                         Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    g_autoptr(QemuOpts) opts = qemu_opts_create(&zoned_runtime_opts, NULL, 0,
+                                                &error_abort);
+    int64_t file_length = bdrv_getlength(bs->file->bs);
+    uint64_t len;
+
+    if (!qemu_opts_absorb_qdict(opts, options, errp)) {
+        return -EINVAL;
+    }
+    if (file_length < 0) {
+        error_setg_errno(errp, -file_length, "Could not get the file's length");
+        return file_length;
+    }
+
+    s->base = qemu_opt_get_size(opts, ZONED_OPT_OFFSET, 0);
+    if (!QEMU_IS_ALIGNED(s->base, ZONED_ALIGNMENT)) {
+        error_setg(errp, "offset %" PRIu64 " is not a multiple of %" PRIu64,
+                   s->base, (uint64_t)ZONED_ALIGNMENT);
+        return -EINVAL;
+    }
+    if (s->base > file_length) {
+        error_setg(errp, "offset %" PRIu64 " is beyond the end of the file (%"
+                   PRId64 " bytes)", s->base, file_length);
+        return -EINVAL;
+    }
+    len = qemu_opt_get_size(opts, ZONED_OPT_LEN, file_length - s->base);
+    if (len > file_length - s->base) {
+        error_setg(errp, "offset %" PRIu64 " and len %" PRIu64 " reach beyond "
+                   "the end of the file (%" PRId64 " bytes)", s->base, len,
+                   file_length);
+        return -EINVAL;
+    }
+    return len;
+}
+
+/* Reads the header of an image of @length bytes. */
+static int GRAPH_RDLOCK read_header(BlockDriverState *bs, int64_t length,
+                                    Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    uint8_t buf[ZONED_HEADER_SIZE];
+    uint64_t needed;
+    int ret;
+
+    if (length < ZONED_HEADER_SIZE) {
+        error_setg(errp, "Image is not in zoned format: it has only %" PRId64
+                   " bytes", length);
+        return -EINVAL;
+    }
+    ret = bdrv_pread(bs->file, s->base, sizeof(buf), buf, 0);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not read the zoned image header");
+        return ret;
+    }
+    ret = zoned_header_decode(&s->header, buf, errp);
+    if (ret < 0) {
+        return ret;
+    }
+
+    needed = zoned_header_min_file_size(&s->header);
+    if (length < needed && !(bs->open_flags & BDRV_O_CHECK)) {
+        error_setg(errp, "Zoned image is truncated: it has %" PRId64 " bytes "
+                   "and needs %" PRIu64, length, needed);
+        return -EINVAL;
+    }
+    if (s->base > INT64_MAX - (s->header.data_offset + s->header.geo.size)) {
+        error_setg(errp, "offset %" PRIu64 " is too large for this image",
+                   s->base);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* Sets up zone @i from its entry @raw in an image of @length bytes. */
+static int load_entry(BlockDriverState *bs, uint32_t i, uint64_t raw,
+                      int64_t length, bool keep_open, Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+    bool check = bs->open_flags & BDRV_O_CHECK;
+    ZonedEntry entry;
+
+    if (!zoned_entry_decode(geo, i, raw, &entry, check ? NULL : errp)) {
+        /* zoned_co_check() reads and reports it; nobody else uses the node. */
+        return check ? 0 : -EINVAL;
+    }
+    if (!check && !zoned_zone_is_conv(geo, i) &&
+        entry.end > zoned_zone_start(geo, i) &&
+        s->header.data_offset + entry.end > length) {
+        error_setg(errp, "Zoned image is truncated: it has %" PRId64 " bytes, "
+                   "but zone %u holds data up to byte %" PRIu64, length, i,
+                   s->header.data_offset + entry.end);
+        return -EINVAL;
+    }
+    zoned_zones_load(&s->zones, i, entry.cond, entry.end, keep_open);
+    return 0;
+}
+
+/* Reads the zone table of an image of @length bytes. */
+static int GRAPH_RDLOCK read_table(BlockDriverState *bs, int64_t length,
+                                   bool keep_open, Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+    uint64_t size = (uint64_t)geo->nr_zones * ZONED_ENTRY_SIZE;
+    g_autofree uint64_t *raw = g_malloc(MIN(size, TABLE_CHUNK));
+    uint32_t nr_active;
+    int ret;
+
+    for (uint64_t pos = 0; pos < size; pos += TABLE_CHUNK) {
+        uint64_t bytes = MIN(size - pos, TABLE_CHUNK);
+        uint32_t first = pos / ZONED_ENTRY_SIZE;
+
+        ret = bdrv_pread(bs->file, s->base + s->header.table_offset + pos,
+                         bytes, raw, 0);
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Could not read the zone table");
+            return ret;
+        }
+        for (uint32_t j = 0; j < bytes / ZONED_ENTRY_SIZE; j++) {
+            ret = load_entry(bs, first + j, raw[j], length, keep_open, errp);
+            if (ret < 0) {
+                return ret;
+            }
+        }
+    }
+
+    nr_active = zoned_zones_nr_active(&s->zones);
+    if (geo->max_active && nr_active > geo->max_active &&
+        !(bs->open_flags & BDRV_O_CHECK)) {
+        error_setg(errp, "%u zones of the zoned image are active, the limit is "
+                   "%u", nr_active, geo->max_active);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static void zoned_free(BlockDriverState *bs)
+{
+    BDRVZonedState *s = bs->opaque;
+
+    zoned_inflight_destroy(&s->inflight, s->header.geo.nr_zones);
+    zoned_zones_destroy(&s->zones);
+    g_clear_pointer(&bs->wps, g_free);
+}
+
+/* Allocates the state of all zones. */
+static int zoned_alloc(BlockDriverState *bs, Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+
+    bs->wps = g_try_malloc(sizeof(BlockZoneWps) +
+                           geo->nr_zones * sizeof(bs->wps->wp[0]));
+    if (!bs->wps ||
+        !zoned_inflight_init(&s->inflight, geo->nr_zones) ||
+        !zoned_zones_init(&s->zones, geo, bs->wps->wp)) {
+        error_setg(errp, "Not enough memory for %u zones", geo->nr_zones);
+        zoned_free(bs);
+        return -ENOMEM;
+    }
+    qemu_co_mutex_init(&bs->wps->colock);
+    zoned_commit_init(&s->commit);
+    return 0;
+}
+
+/* A writer that does not know an autoclear feature must clear its bit. */
+static int GRAPH_RDLOCK clear_autoclear_features(BlockDriverState *bs,
+                                                 Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    uint8_t buf[ZONED_HEADER_SIZE];
+    int ret;
+
+    if (s->header.autoclear_features == 0) {
+        return 0;
+    }
+    s->header.autoclear_features = 0;
+    zoned_header_encode(&s->header, buf);
+    ret = bdrv_pwrite_sync(bs->file, s->base, sizeof(buf), buf, 0);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not update the zoned image header");
+    }
+    return ret;
+}
+
+static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
+                      Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    int64_t length;
+    int ret;
+
+    ret = bdrv_open_file_child(NULL, options, "file", bs, errp);
+    if (ret < 0) {
+        return ret;
+    }
+
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+
+    length = image_length(bs, options, errp);
+    if (length < 0) {
+        return length;
+    }
+    ret = read_header(bs, length, errp);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = zoned_alloc(bs, errp);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = read_table(bs, length, false, errp);
+    if (ret == 0 && (flags & BDRV_O_RDWR) &&
+        !(flags & (BDRV_O_INACTIVE | BDRV_O_CHECK))) {
+        ret = clear_autoclear_features(bs, errp);
+    }
+    if (ret < 0) {
+        zoned_free(bs);
+        return ret;
+    }
+
+    bs->total_sectors = s->header.geo.size / BDRV_SECTOR_SIZE;
+    bs->supported_read_flags = BDRV_REQ_REGISTERED_BUF;
+    bs->supported_write_flags = BDRV_REQ_REGISTERED_BUF;
+    trace_zoned_open(bs, s->header.geo.nr_zones, s->header.geo.nr_conv,
+                     s->header.geo.zone_size);
+    return 0;
+}
+
+static void zoned_close(BlockDriverState *bs)
+{
+    zoned_free(bs);
+}
+
+static int zoned_reopen_prepare(BDRVReopenState *state,
+                                BlockReopenQueue *queue, Error **errp)
+{
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+
+    /* When it becomes read-only, the block layer has flushed the node. */
+    return 0;
+}
+
+/* The source of an incoming migration is done with the image: read it again. */
+static void coroutine_fn GRAPH_RDLOCK
+zoned_co_invalidate_cache(BlockDriverState *bs, Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    int64_t length = bdrv_co_getlength(bs->file->bs);
+
+    if (length < 0) {
+        error_setg_errno(errp, -length, "Could not get the file's length");
+        return;
+    }
+    if (read_table(bs, length - s->base, true, errp) == 0) {
+        clear_autoclear_features(bs, errp);
+    }
+}
+
+static int GRAPH_RDLOCK zoned_inactivate(BlockDriverState *bs)
+{
+    return bdrv_flush(bs);
+}
+
+static void zoned_refresh_limits(BlockDriverState *bs, Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+
+    bs->bl.zoned = BLK_Z_HM;
+    bs->bl.zone_size = geo->zone_size;
+    bs->bl.nr_zones = geo->nr_zones;
+    bs->bl.max_open_zones = geo->max_open;
+    bs->bl.max_active_zones = geo->max_active;
+    bs->bl.max_append_sectors = geo->max_append_sectors;
+    bs->bl.write_granularity = ZONED_WRITE_GRANULARITY;
+}
+
+/*
+ * An error of the file.  What the guest did wrong has errnos of its own
+ * (zoned-zones.h), which must not come from anywhere else.
+ */
+static int host_error(int ret)
+{
+    switch (ret) {
+    case -EINVAL:
+    case -ERANGE:
+    case -EPERM:
+    case -EOVERFLOW:
+    case -ETOOMANYREFS:
+    case -EACCES:
+    case -EAGAIN:
+        return -EIO;
+    default:
+        return ret;
+    }
+}
+
+/*
+ * How much of the @bytes at byte @offset is stored in the file, and how much
+ * behind that reads as zeroes; both are 0 if the zone is OFFLINE.
+ */
+static void zoned_extent(const BDRVZonedState *s, uint64_t offset,
+                         uint64_t bytes, uint64_t *stored, uint64_t *zeroes)
+{
+    const ZonedGeometry *geo = &s->header.geo;
+    uint32_t i = zoned_zone_index(geo, offset);
+    uint64_t end, limit;
+
+    if (zoned_zone_is_conv(geo, i)) {
+        *stored = MIN(bytes, zoned_conv_limit(geo) - offset);
+        *zeroes = 0;
+        return;
+    }
+
+    end = zoned_zones_end(&s->zones, i);
+    limit = zoned_zone_limit(geo, i);
+    bytes = MIN(bytes, limit - offset);
+    if (zoned_zones_cond(&s->zones, i) == BLK_ZS_OFFLINE) {
+        bytes = 0;
+    }
+    *stored = offset < end ? MIN(bytes, end - offset) : 0;
+    *zeroes = bytes - *stored;
+}
+
+static int coroutine_fn GRAPH_RDLOCK
+zoned_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                     QEMUIOVector *qiov, size_t qiov_offset,
+                     BdrvRequestFlags flags)
+{
+    BDRVZonedState *s = bs->opaque;
+    uint64_t stored, zeroes;
+
+    while (bytes > 0) {
+        zoned_extent(s, offset, bytes, &stored, &zeroes);
+        if (stored + zeroes == 0) {
+            return -EPERM;
+        }
+        if (stored > 0) {
+            int ret = bdrv_co_preadv_part(bs->file,
+                                          zoned_file_offset(s, offset), stored,
+                                          qiov, qiov_offset, flags);
+            if (ret < 0) {
+                return host_error(ret);
+            }
+        }
+        qemu_iovec_memset(qiov, qiov_offset + stored, 0, zeroes);
+
+        offset += stored + zeroes;
+        bytes -= stored + zeroes;
+        qiov_offset += stored + zeroes;
+    }
+    return 0;
+}
+
+/* Writes to the file; without @qiov, zeroes. */
+static int coroutine_fn GRAPH_RDLOCK
+write_file(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
+           QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
+{
+    BDRVZonedState *s = bs->opaque;
+    int64_t file_offset = zoned_file_offset(s, offset);
+    int ret;
+
+    if (qiov) {
+        ret = bdrv_co_pwritev_part(bs->file, file_offset, bytes, qiov,
+                                   qiov_offset, flags);
+    } else {
+        ret = bdrv_co_pwrite_zeroes(bs->file, file_offset, bytes, flags);
+    }
+    return host_error(ret);
+}
+
+/* Writes or, with @append, appends @w to sequential zone @i. */
+static int coroutine_fn GRAPH_RDLOCK
+write_zone(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w,
+           QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
+{
+    int ret;
+
+    if (w->bytes == 0) {
+        return 0;
+    }
+    ret = zoned_inflight_begin(bs, i, append, w);
+    trace_zoned_write(bs, i, append, w->offset, w->bytes, ret);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = write_file(bs, w->offset, w->bytes, qiov, qiov_offset, flags);
+    return zoned_inflight_end(bs, i, w, ret);
+}
+
+/* A write anywhere in the device; without @qiov, of zeroes. */
+static int coroutine_fn GRAPH_RDLOCK
+write_device(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
+             QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+    ZonedWrite w = { .offset = offset, .bytes = bytes };
+    uint32_t i = zoned_zone_index(geo, offset);
+
+    if (zoned_zone_is_conv(geo, i)) {
+        if (bytes > zoned_conv_limit(geo) - offset) {
+            return -ERANGE;
+        }
+        return write_file(bs, offset, bytes, qiov, qiov_offset, flags);
+    }
+    return write_zone(bs, i, false, &w, qiov, qiov_offset, flags);
+}
+
+static int coroutine_fn GRAPH_RDLOCK
+zoned_co_pwritev_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                      QEMUIOVector *qiov, size_t qiov_offset,
+                      BdrvRequestFlags flags)
+{
+    return write_device(bs, offset, bytes, qiov, qiov_offset, flags);
+}
+
+static int coroutine_fn GRAPH_RDLOCK
+zoned_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                       BdrvRequestFlags flags)
+{
+    return write_device(bs, offset, bytes, NULL, 0, flags);
+}
+
+/* Only conventional zones: the data of a sequential one goes by a reset. */
+static int coroutine_fn GRAPH_RDLOCK
+zoned_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    BDRVZonedState *s = bs->opaque;
+    uint64_t conv_limit = zoned_conv_limit(&s->header.geo);
+
+    if (offset >= conv_limit) {
+        return -ENOTSUP;
+    }
+    return host_error(bdrv_co_pdiscard(bs->file, zoned_file_offset(s, offset),
+                                       MIN(bytes, conv_limit - offset)));
+}
+
+static int coroutine_fn GRAPH_RDLOCK
+zoned_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
+                      int64_t bytes, int64_t *pnum, int64_t *map,
+                      BlockDriverState **file)
+{
+    BDRVZonedState *s = bs->opaque;
+    uint64_t stored, zeroes;
+
+    zoned_extent(s, offset, bytes, &stored, &zeroes);
+    if (stored > 0) {
+        *pnum = stored;
+        *map = zoned_file_offset(s, offset);
+        *file = bs->file->bs;
+        return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID | BDRV_BLOCK_RECURSE;
+    }
+    if (zeroes == 0) {
+        return -EPERM;
+    }
+
+    /* There may be many empty zones; one answer will do. */
+    *pnum = zeroes;
+    while (*pnum < bytes) {
+        zoned_extent(s, offset + *pnum, bytes - *pnum, &stored, &zeroes);
+        if (stored > 0 || zeroes == 0) {
+            break;
+        }
+        *pnum += zeroes;
+    }
+    return BDRV_BLOCK_ZERO;
+}
+
+static int coroutine_fn GRAPH_RDLOCK zoned_co_flush_to_os(BlockDriverState *bs)
+{
+    return host_error(zoned_co_commit(bs));
+}
+
+static int coroutine_fn GRAPH_RDLOCK
+zoned_co_zone_report(BlockDriverState *bs, int64_t offset,
+                     unsigned int *nr_zones, BlockZoneDescriptor *zones)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+    uint32_t first, n;
+
+    if (offset < 0 || offset > geo->size) {
+        return -ERANGE;
+    }
+    if (offset == geo->size) {
+        *nr_zones = 0;
+        return 0;
+    }
+
+    first = zoned_zone_index(geo, offset);
+    n = MIN(*nr_zones, geo->nr_zones - first);
+    zoned_lock(bs);
+    for (uint32_t j = 0; j < n; j++) {
+        zoned_zones_describe(&s->zones, first + j, &zones[j]);
+    }
+    zoned_unlock(bs);
+    *nr_zones = n;
+    return 0;
+}
+
+/* A run of zones that a reset has emptied, in bytes of the device. */
+typedef struct ZonedRun {
+    uint64_t start;
+    uint64_t end;
+} ZonedRun;
+
+/* Adds zone @i to @runs, whose zones all come before it. */
+static void add_zone_to_runs(const ZonedGeometry *geo, GArray *runs, uint32_t i)
+{
+    ZonedRun run = {
+        .start = zoned_zone_start(geo, i),
+        .end = zoned_zone_limit(geo, i),
+    };
+
+    if (runs->len > 0) {
+        ZonedRun *last = &g_array_index(runs, ZonedRun, runs->len - 1);
+
+        if (last->end == run.start) {
+            last->end = run.end;
+            return;
+        }
+    }
+    g_array_append_val(runs, run);
+}
+
+/*
+ * Applies @op to the zones of @ex in order, up to the first that refuses it.
+ * The zones that have changed go into @changed.
+ */
+static int coroutine_fn mgmt_zones(BlockDriverState *bs, BlockZoneOp op,
+                                   const ZonedExclusion *ex, bool all,
+                                   GArray *changed)
+{
+    BDRVZonedState *s = bs->opaque;
+    int ret = 0;
+
+    zoned_lock(bs);
+    for (uint32_t i = ex->first; i <= ex->last && ret >= 0; i++) {
+        if (all && zoned_zone_is_conv(&s->header.geo, i)) {
+            continue;
+        }
+        ret = zoned_zones_mgmt(&s->zones, op, i, all);
+        if (ret > 0) {
+            add_zone_to_runs(&s->header.geo, changed, i);
+        }
+    }
+    zoned_unlock(bs);
+    return MIN(ret, 0);
+}
+
+/*
+ * The zones of @runs are empty, and durably so: gives their space back.  What
+ * the file does with a discard does not matter, as it is not read again.
+ */
+static void coroutine_fn GRAPH_RDLOCK discard_runs(BlockDriverState *bs,
+                                                   const GArray *runs)
+{
+    BDRVZonedState *s = bs->opaque;
+
+    for (guint j = 0; j < runs->len; j++) {
+        const ZonedRun *run = &g_array_index(runs, ZonedRun, j);
+        int64_t bytes = run->end - run->start;
+        int ret = bdrv_co_pdiscard(bs->file, zoned_file_offset(s, run->start),
+                                   bytes);
+
+        trace_zoned_discard(bs, run->start, bytes, ret);
+        bdrv_set_dirty(bs, run->start, bytes);
+    }
+}
+
+/* Makes what @op did durable. */
+static int coroutine_fn GRAPH_RDLOCK commit_mgmt(BlockDriverState *bs,
+                                                 BlockZoneOp op,
+                                                 const GArray *changed)
+{
+    BDRVZonedState *s = bs->opaque;
+    int ret;
+
+    if (op == BLK_ZO_OPEN) {
+        /* After a power cycle, no zone is open. */
+        return 0;
+    }
+    ret = zoned_co_commit_durable(bs);
+    if (op != BLK_ZO_RESET || changed->len == 0) {
+        return ret;
+    }
+    if (ret == 0) {
+        discard_runs(bs, changed);
+    } else {
+        zoned_lock(bs);
+        s->commit.nr_resets_failed++;
+        zoned_unlock(bs);
+    }
+    return ret;
+}
+
+/* An operation on zones is on whole zones of the device. */
+static bool mgmt_range_valid(const ZonedGeometry *geo, int64_t offset,
+                             int64_t len)
+{
+    return offset >= 0 && len > 0 && offset < geo->size &&
+           len <= geo->size - offset && offset % geo->zone_size == 0 &&
+           (len % geo->zone_size == 0 || offset + len == geo->size);
+}
+
+static int coroutine_fn GRAPH_RDLOCK
+zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op, int64_t offset,
+                   int64_t len)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+    g_autoptr(GArray) changed = NULL;
+    ZonedExclusion ex;
+    bool all = offset == 0 && len == geo->size && geo->nr_zones > 1;
+    int ret, commit_ret;
+
+    if (!zoned_is_writable(bs)) {
+        return -EACCES;
+    }
+    if (!mgmt_range_valid(geo, offset, len)) {
+        return -ERANGE;
+    }
+
+    changed = g_array_new(false, false, sizeof(ZonedRun));
+    ex.first = zoned_zone_index(geo, offset);
+    ex.last = zoned_zone_index(geo, offset + len - 1);
+    zoned_exclusion_begin(bs, &ex, op == BLK_ZO_FINISH || op == BLK_ZO_RESET);
+    ret = mgmt_zones(bs, op, &ex, all, changed);
+    commit_ret = host_error(commit_mgmt(bs, op, changed));
+    zoned_exclusion_end(bs, &ex);
+
+    trace_zoned_mgmt(bs, op, ex.first, ex.last, ret, commit_ret);
+    return commit_ret < 0 ? commit_ret : ret;
+}
+
+/* Is an append of @bytes to the zone at @offset one that a device may take? */
+static int check_append(const ZonedGeometry *geo, int64_t offset,
+                        uint64_t bytes)
+{
+    if (offset < 0 || offset >= geo->size || offset % geo->zone_size) {
+        return -ERANGE;
+    }
+    if (zoned_zone_is_conv(geo, zoned_zone_index(geo, offset))) {
+        return -EPERM;
+    }
+    if (bytes > (uint64_t)geo->max_append_sectors * BDRV_SECTOR_SIZE) {
+        return -ERANGE;
+    }
+    return 0;
+}
+
+static int coroutine_fn GRAPH_RDLOCK
+zoned_co_zone_append(BlockDriverState *bs, int64_t *offset, QEMUIOVector *qiov,
+                     BdrvRequestFlags flags)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+    ZonedWrite w = { .bytes = qiov->size };
+    uint32_t i;
+    int ret;
+
+    if (!zoned_is_writable(bs)) {
+        return -EACCES;
+    }
+    ret = check_append(geo, *offset, qiov->size);
+    if (ret < 0 || qiov->size == 0) {
+        return ret;
+    }
+
+    i = zoned_zone_index(geo, *offset);
+    ret = write_zone(bs, i, true, &w, qiov, 0, flags & BDRV_REQ_REGISTERED_BUF);
+    if (ret < 0) {
+        return ret;
+    }
+    /* What the block layer does for a write, it leaves to us here. */
+    bdrv_set_dirty(bs, w.offset, w.bytes);
+    if (flags & BDRV_REQ_FUA) {
+        ret = bdrv_co_flush(bs);
+        if (ret < 0) {
+            return host_error(ret);
+        }
+    }
+    *offset = w.offset;
+    return 0;
+}
+
+static ImageInfoSpecific * GRAPH_RDLOCK
+zoned_get_specific_info(BlockDriverState *bs, Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+    const uint32_t *nr = s->zones.nr;
+    ImageInfoSpecificZoned *zoned = g_new(ImageInfoSpecificZoned, 1);
+    ImageInfoSpecific *info = g_new(ImageInfoSpecific, 1);
+
+    *zoned = (ImageInfoSpecificZoned) {
+        .zone_model = ZONED_MODEL_HOST_MANAGED,
+        .zone_size = geo->zone_size,
+        .zone_capacity = geo->zone_capacity,
+        .zones = geo->nr_zones,
+        .conventional_zones = geo->nr_conv,
+        .max_open_zones = geo->max_open,
+        .max_active_zones = geo->max_active,
+        .max_append_sectors = geo->max_append_sectors,
+        .empty_zones = nr[BLK_ZS_EMPTY],
+        .open_zones = zoned_zones_nr_open(&s->zones),
+        .closed_zones = nr[BLK_ZS_CLOSED],
+        .full_zones = nr[BLK_ZS_FULL],
+        .read_only_zones = nr[BLK_ZS_RDONLY],
+        .offline_zones = nr[BLK_ZS_OFFLINE],
+    };
+    *info = (ImageInfoSpecific) {
+        .type = IMAGE_INFO_SPECIFIC_KIND_ZONED,
+        .u.zoned.data = zoned,
+    };
+    return info;
+}
+
+static BlockDriver bdrv_zoned = {
+    .format_name                = "zoned",
+    .instance_size              = sizeof(BDRVZonedState),
+    .is_format                  = true,
+    .create_opts                = &zoned_create_opts,
+    .strong_runtime_opts        = zoned_strong_runtime_opts,
+
+    .bdrv_probe                 = zoned_probe,
+    .bdrv_open                  = zoned_open,
+    .bdrv_close                 = zoned_close,
+    .bdrv_reopen_prepare        = zoned_reopen_prepare,
+    .bdrv_child_perm            = bdrv_default_perms,
+    .bdrv_co_create             = zoned_co_create,
+    .bdrv_co_create_opts        = zoned_co_create_opts,
+    .bdrv_co_check              = zoned_co_check,
+    .bdrv_co_invalidate_cache   = zoned_co_invalidate_cache,
+    .bdrv_inactivate            = zoned_inactivate,
+    .bdrv_refresh_limits        = zoned_refresh_limits,
+    .bdrv_get_specific_info     = zoned_get_specific_info,
+
+    .bdrv_co_preadv_part        = zoned_co_preadv_part,
+    .bdrv_co_pwritev_part       = zoned_co_pwritev_part,
+    .bdrv_co_pwrite_zeroes      = zoned_co_pwrite_zeroes,
+    .bdrv_co_pdiscard           = zoned_co_pdiscard,
+    .bdrv_co_block_status       = zoned_co_block_status,
+    .bdrv_co_flush_to_os        = zoned_co_flush_to_os,
+    .bdrv_co_zone_report        = zoned_co_zone_report,
+    .bdrv_co_zone_mgmt          = zoned_co_zone_mgmt,
+    .bdrv_co_zone_append        = zoned_co_zone_append,
+};
+
+static void bdrv_zoned_init(void)
+{
+    bdrv_register(&bdrv_zoned);
+}
+
+block_init(bdrv_zoned_init);

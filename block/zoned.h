@@ -1,0 +1,181 @@
+/*
+ * zoned block format driver: what its parts share
+ *
+ * zoned.c             the BlockDriver
+ * zoned-create.c      creation of images
+ * zoned-check.c       qemu-img check
+ * zoned-commit.c      write-back of the zone table
+ * zoned-inflight.c    the order of writes and zone operations
+ * zoned-zones.c       the zone state machine; pure
+ * zoned-format.c      the image format; pure
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOCK_ZONED_H
+#define BLOCK_ZONED_H
+
+#include "block/block-io.h"
+#include "block/block_int.h"
+#include "qemu/memalign.h"
+#include "zoned-format.h"
+#include "zoned-zones.h"
+
+typedef struct ZonedFlight ZonedFlight;
+typedef struct ZonedExclusion ZonedExclusion;
+
+/* A write or append to a sequential zone; lives as long as the request. */
+typedef struct ZonedWrite {
+    uint64_t offset;        /* byte of the device */
+    uint64_t bytes;
+    int ret;                /* what the file said, valid if @done */
+    bool done;              /* the data is in the file, or that has failed */
+    bool acked;             /* and so is all that came before it in the zone */
+    CoQueue ack;            /* its coroutine, waiting for @acked */
+    QTAILQ_ENTRY(ZonedWrite) next;
+} ZonedWrite;
+
+/*
+ * An operation that has zones @first to @last for itself: while it lasts, no
+ * write to them and no other such operation begins.
+ */
+struct ZonedExclusion {
+    uint32_t first;
+    uint32_t last;
+    CoQueue waiters;
+    QLIST_ENTRY(ZonedExclusion) next;
+};
+
+typedef struct ZonedInflight {
+    /* For each zone what is in flight in it; NULL: nothing. */
+    ZonedFlight **of_zone;
+
+    /* One that is free, so that a lone writer does not allocate every time. */
+    ZonedFlight *spare;
+
+    QLIST_HEAD(, ZonedExclusion) exclusions;
+} ZonedInflight;
+
+typedef struct ZonedCommit {
+    /* A commit is writing; only one does at a time. */
+    bool running;
+
+    /* Those who wait for @running to become false. */
+    CoQueue waiters;
+
+    /*
+     * Resets that could not be made durable: in the image, the zone still has
+     * its old data.  That must not be overwritten in place, so while not all of
+     * them are settled, writes to sequential zones commit first.
+     */
+    uint64_t nr_resets_failed;
+    uint64_t nr_resets_settled;
+} ZonedCommit;
+
+typedef struct BDRVZonedState {
+    ZonedHeader header;
+
+    /* Byte of the file at which the image starts (option "offset"). */
+    uint64_t base;
+
+    /*
+     * All below is protected by bs->wps->colock, except where zoned-zones.h
+     * says otherwise.  The lock is held for short computations only, never
+     * while something is read, written or waited for.
+     */
+    ZonedZones zones;
+    ZonedInflight inflight;
+    ZonedCommit commit;
+} BDRVZonedState;
+
+static inline void coroutine_fn zoned_lock(BlockDriverState *bs)
+{
+    qemu_co_mutex_lock(&bs->wps->colock);
+}
+
+static inline void coroutine_fn zoned_unlock(BlockDriverState *bs)
+{
+    qemu_co_mutex_unlock(&bs->wps->colock);
+}
+
+/* Where byte @offset of the device is in the file. */
+static inline int64_t zoned_file_offset(const BDRVZonedState *s,
+                                        uint64_t offset)
+{
+    return s->base + s->header.data_offset + offset;
+}
+
+/* True if @bs may change the image; else zone operations give -EACCES. */
+bool zoned_is_writable(BlockDriverState *bs);
+
+/* zoned-inflight.c */
+
+bool zoned_inflight_init(ZonedInflight *in, uint32_t nr_zones);
+void zoned_inflight_destroy(ZonedInflight *in, uint32_t nr_zones);
+
+/*
+ * Begins write @w (offset and bytes set; with @append, offset is set here) to
+ * sequential zone @i: waits for zone operations, checks the write, advances the
+ * write pointer.  After success the caller writes the data and must then call
+ * zoned_inflight_end().  Takes the lock.
+ * Returns 0, an errno of zoned-zones.h, or the error of a commit or of an
+ * earlier write of the same zone that this one relies on.
+ */
+int coroutine_fn GRAPH_RDLOCK
+zoned_inflight_begin(BlockDriverState *bs, uint32_t i, bool append,
+                     ZonedWrite *w);
+
+/*
+ * The data of @w was written with result @ret.  Waits until all earlier writes
+ * of the zone are done, too.  Takes the lock.
+ * Returns the result of the write: if an earlier one failed, its error.
+ */
+int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
+                                    ZonedWrite *w, int ret);
+
+/*
+ * The byte of the device up to which all writes of zone @i have completed.
+ * The caller holds the lock.
+ */
+uint64_t zoned_inflight_stable(const BDRVZonedState *s, uint32_t i);
+
+/*
+ * Begins @ex: waits until no other exclusion holds one of its zones and, with
+ * @drain, until nothing is in flight in them.  Takes the lock.
+ */
+void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
+                                        ZonedExclusion *ex, bool drain);
+void coroutine_fn zoned_exclusion_end(BlockDriverState *bs, ZonedExclusion *ex);
+
+/* zoned-commit.c */
+
+void zoned_commit_init(ZonedCommit *commit);
+
+/*
+ * Writes all changes of the zone table that were complete before the call to
+ * the file, behind the data that they speak of.  They are durable after the
+ * next flush of the file.  Does nothing if there are none.  Takes the lock.
+ * Returns 0 or the error of the file; what could not be written stays dirty.
+ */
+int coroutine_fn GRAPH_RDLOCK zoned_co_commit(BlockDriverState *bs);
+
+/* The same, and durable after success. */
+int coroutine_fn GRAPH_RDLOCK zoned_co_commit_durable(BlockDriverState *bs);
+
+/* zoned-create.c */
+
+extern QemuOptsList zoned_create_opts;
+
+int coroutine_fn GRAPH_UNLOCKED zoned_co_create(BlockdevCreateOptions *opts,
+                                                Error **errp);
+int coroutine_fn GRAPH_UNLOCKED zoned_co_create_opts(BlockDriver *drv,
+                                                     const char *filename,
+                                                     QemuOpts *opts,
+                                                     Error **errp);
+
+/* zoned-check.c */
+
+int coroutine_fn GRAPH_RDLOCK zoned_co_check(BlockDriverState *bs,
+                                             BdrvCheckResult *result,
+                                             BdrvCheckMode fix);
+
+#endif /* BLOCK_ZONED_H */
