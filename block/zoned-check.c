@@ -75,8 +75,6 @@ static void coroutine_fn check_zone(ZonedCheck *c, uint32_t i, uint64_t raw)
                    c->nr_active, geo->max_active);
     } else {
         c->nr_active += entry_is_active(geo, i, &entry);
-        c->result->bfi.allocated_clusters +=
-            entry.end > zoned_zone_start(geo, i);
         return;
     }
 
@@ -163,7 +161,6 @@ int coroutine_fn GRAPH_RDLOCK zoned_co_check(BlockDriverState *bs,
                                              BdrvCheckResult *result,
                                              BdrvCheckMode fix)
 {
-    BDRVZonedState *s = bs->opaque;
     ZonedCheck c = {
         .bs = bs,
         .result = result,
@@ -171,7 +168,6 @@ int coroutine_fn GRAPH_RDLOCK zoned_co_check(BlockDriverState *bs,
     };
     int ret;
 
-    result->bfi.total_clusters = s->header.geo.nr_zones;
     ret = check_table(&c);
     if (ret == 0) {
         ret = check_length(&c);
