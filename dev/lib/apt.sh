@@ -30,7 +30,8 @@ private_apt() {
     local dir=$BUILD/apt/$1 command=$2
     shift 2
     "$command" -o Dir::Etc::sourcelist="$dir/sources.list" \
-        -o Dir::Etc::sourceparts=- -o Dir::Etc::preferencesparts=- \
+        -o Dir::Etc::sourceparts=- -o Dir::Etc::preferences=/dev/null \
+        -o Dir::Etc::preferencesparts="$dir/preferences.d" \
         -o Dir::State::lists="$dir/lists" -o Dir::Cache="$dir/cache" \
         -o APT::Sandbox::User="" -o Acquire::Retries=3 \
         -o Acquire::Languages=none "$@"
@@ -41,7 +42,8 @@ private_apt() {
 private_apt_update() {
     local dir=$BUILD/apt/$1 options='' mirror
     mirror=$(debian_mirror)
-    mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
+    mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" \
+        "$dir/preferences.d"
     [ -e "$KEYRING" ] && options="[signed-by=$KEYRING] "
     echo "$2 $options$mirror $3 main" >"$dir/sources.list"
     logged "apt-$1" private_apt "$1" apt-get update --error-on=any

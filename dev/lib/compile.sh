@@ -50,12 +50,15 @@ configure_tree() {
     echo "${arguments[*]}" >"$dir/.configured"
 }
 
+# The project's unit tests that the tree's build rules know
 unit_tests() {
-    local file
+    local file name
     for file in "$1"/tests/unit/test-zoned-*.c; do
-        [ -e "$file" ] || continue
-        file=${file##*/}
-        echo "tests/unit/${file%.c}"
+        name=${file##*/}
+        name=${name%.c}
+        if grep -qs "'$name'" "$1/tests/unit/meson.build"; then
+            echo "tests/unit/$name"
+        fi
     done
 }
 

@@ -186,10 +186,11 @@ def main():
                                   args.version)
     if complaints:
         sys.exit('\n'.join(complaints))
-    for path in changed[:20]:
-        print(path)
-    if len(changed) > 20:
-        print(f'... and {len(changed) - 20} more')
+    # A new tree needs no list of all that is in it.
+    if len(changed) > 100:
+        changed = [f'{len(changed)} files']
+    for path in changed:
+        print('  ' + path)
 
 
 if __name__ == '__main__':

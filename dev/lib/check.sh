@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# What every check in dev/checks/ starts from. Sourced first, with the check's
+# arguments.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+case ${1-} in
+-h | --help) usage "$0"; exit ;;
+?*) die "unknown argument '$1', see --help" ;;
+esac
+
+# expect WHAT COMMAND...: one result, after what the command prints
+expect() {
+    local what=$1
+    shift
+    if "$@"; then
+        echo "ok $what"
+    else
+        echo "not ok $what"
+    fi
+}
+
+# run_unit DIR: the project's unit tests of a build folder
+run_unit() {
+    local source test
+    for source in "$ROOT"/tests/unit/test-zoned-*.c; do
+        test=${source##*/}
+        test=${test%.c}
+        say "  $test"
+        # Results as TAP on standard output; the summary on standard error.
+        "$1/tests/unit/$test" --tap -m thorough ||
+            echo "not ok $test ended with status $?"
+    done
+}
+
+project_iotests() {
+    local test
+    for test in "$ROOT"/tests/qemu-iotests/tests/zoned-*; do
+        [[ $test == *.out* ]] || echo "${test##*/}"
+    done
+}
+
+generic_iotests() {
+    sed -e 's/#.*//' -e '/^ *$/d' "$ROOT/dev/lib/generic-iotests"
+}
+
+# run_iotests DIR TEST...: one result each; what QEMU's runner skipped has failed
+run_iotests() {
+    local dir=$1
+    shift
+    say "  iotests in ${dir#"$ROOT"/}: $#"
+    # The Python that QEMU was configured with, not the first one in PATH.
+    (cd "$dir/tests/qemu-iotests" &&
+        PATH=$dir/pyvenv/bin:$PATH "$dir/pyvenv/bin/python3" ./check -tap \
+            -zoned -j 2 "$@") || true
+}
