@@ -69,7 +69,7 @@ static void encode_block(const BDRVZonedState *s, uint32_t block, uint8_t *buf)
 }
 
 /* Moves all dirty blocks into @batch; called with the lock. */
-static int take_batch(BlockDriverState *bs, CommitBatch *batch)
+static int GRAPH_RDLOCK take_batch(BlockDriverState *bs, CommitBatch *batch)
 {
     BDRVZonedState *s = bs->opaque;
     ZonedZones *z = &s->zones;
