@@ -52,7 +52,7 @@ save() {
     echo "save $1 $(base64 | tr -d '\n')" >&3
 }
 
-# finish: the last line of a step
+# finish: what the harness puts at the end of each step
 finish() {
     exit $((failures > 0))
 }

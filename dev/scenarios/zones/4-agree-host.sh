@@ -1,0 +1,10 @@
+# The host agrees with the guest.
+
+check "qemu-img check" qemu-img check disk.zoned
+equal "qemu-io reports the guest's zones" "$(power_cycled <saved/table)" \
+    "$(qemu-io --image-opts -r driver=zoned,file.driver=file,file.filename=disk.zoned \
+        -c 'zrp 0 32' | zone_table)"
+check "read the first zones" qemu-img dd -f zoned -O raw if=disk.zoned of=data \
+    bs=16M count=8
+equal "qemu-img reads the guest's data" "$(cat saved/sum)" "$(sha256sum <data)"
+rm -f data
