@@ -228,20 +228,28 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
         f->nr_pending++;
         w->done = false;
         w->acked = false;
-        qemu_co_queue_init(&w->ack);
+        w->co = NULL;
         QTAILQ_INSERT_TAIL(&f->writes, w, next);
     }
     zoned_unlock(bs);
     return ret;
 }
 
-/* Takes @w out of the zone, and lets its coroutine go on with result @ret. */
+/*
+ * Takes @w out of the zone, and lets its coroutine go on with result @ret.
+ *
+ * That one is scheduled, not entered: what the callers of the two send next
+ * would otherwise begin in the reverse order, and the second not be at the
+ * write pointer.
+ */
 static void coroutine_fn acknowledge(ZonedFlight *f, ZonedWrite *w, int ret)
 {
     QTAILQ_REMOVE(&f->writes, w, next);
     w->ret = ret;
     w->acked = true;
-    qemu_co_queue_next(&w->ack);
+    if (w->co) {
+        aio_co_schedule(qemu_coroutine_get_aio_context(w->co), w->co);
+    }
 }
 
 /* Acknowledges the writes at the front that are done, up to one that failed. */
@@ -303,10 +311,13 @@ int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
     if (!flight_is_busy(f)) {
         flight_idle(&s->inflight, i);
     }
-    while (!w->acked) {
-        qemu_co_queue_wait(&w->ack, &bs->wps->colock);
+    if (w->acked) {
+        zoned_unlock(bs);
+    } else {
+        w->co = qemu_coroutine_self();
+        zoned_unlock(bs);
+        qemu_coroutine_yield();
     }
-    zoned_unlock(bs);
     return w->ret;
 }
 

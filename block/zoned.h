@@ -30,7 +30,7 @@ typedef struct ZonedWrite {
     int ret;                /* what the file said, valid if @done */
     bool done;              /* the data is in the file, or that has failed */
     bool acked;             /* and so is all that came before it in the zone */
-    CoQueue ack;            /* its coroutine, waiting for @acked */
+    Coroutine *co;          /* waits for @acked if it is not NULL */
     QTAILQ_ENTRY(ZonedWrite) next;
 } ZonedWrite;
 
