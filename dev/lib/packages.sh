@@ -9,6 +9,7 @@ packages_for() {
         libglib2.0-dev libpixman-1-dev libaio-dev liburing-dev libfdt-dev \
         seabios qemu-system-data ;;
     sanitize) packages_for build; echo clang-19 libclang-rt-19-dev llvm-19 ;;
+    style) echo shellcheck pylint flake8 ;;
     guest) echo cpio kmod xz-utils binutils dpkg-dev python3 ;;
     esac
 }

@@ -171,7 +171,7 @@ def remove_stale(tree, wanted):
 
 def main():
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--source', type=Path, required=True,
                         help='QEMU source, only read')
     parser.add_argument('--project', type=Path, required=True)

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # zonefs: one file a zone; what is written to it must be there after unmounting.
 
 modprobe zonefs

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # A second machine finds the files.
 
 modprobe zonefs

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # The host agrees with the guest. zonefs has no metadata in a file's zone.
 
 check "qemu-img check" qemu-img check disk.zoned

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # The kernel's view of the disk, every transition that a guest can ask for, the
 # limits, and writes where none may go.
 

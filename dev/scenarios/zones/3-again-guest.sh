@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # A second machine finds what the first one left.
 
 equal "zones are as they were left, the open ones closed" \

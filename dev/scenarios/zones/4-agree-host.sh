@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # The host agrees with the guest.
 
 check "qemu-img check" qemu-img check disk.zoned
