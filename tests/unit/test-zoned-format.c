@@ -1,0 +1,999 @@
+/*
+ * Unit tests of the image format module of the zoned block format driver
+ *
+ *   ZONED_TEST_SEED    repeats a failure: the seed that it printed
+ *   ZONED_TEST_STEPS   headers and entries of each random test
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/bswap.h"
+#include "block/zoned-format.h"
+#include "zoned-format-rules.h"
+#include "zoned-random.h"
+
+#define CONV_BIT (1ULL << 59)
+#define ENTRY(cond, address) ((uint64_t)(cond) << 60 | (address))
+
+/*
+ * The example of docs/interop/zoned.rst: a conventional zone, four sequential
+ * zones of 256 KiB with a capacity of 192 KiB, of which the last is a half one.
+ */
+static const ZonedGeometry example_geo = {
+    .size = 1152 * KiB,
+    .zone_size = 256 * KiB,
+    .zone_capacity = 192 * KiB,
+    .nr_zones = 5,
+    .nr_conv = 1,
+    .max_open = 2,
+    .max_active = 3,
+    .max_append_sectors = 128,
+};
+
+/* Its header; what is missing here is zero. */
+static const uint8_t example_header[ZONED_HEADER_SIZE] = {
+    0x7a, 0x6f, 0x6e, 0x65, 0x01, 0x00, 0x00, 0x00,     /* 0x00 */
+    0x00, 0x02, 0x00, 0x00, 0xff, 0x5b, 0x5d, 0xd4,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,     /* 0x10 */
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,     /* 0x20 */
+    0x00, 0x00, 0x12, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00,     /* 0x30 */
+    0x00, 0x00, 0x03, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x05, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00,     /* 0x40 */
+    0x04, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00,
+    0x03, 0x00, 0x00, 0x00, 0x80, 0x00, 0x00, 0x00,     /* 0x50 */
+    0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,     /* 0x60 */
+    0x00, 0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00,
+};
+
+/* Its zone table */
+static const struct {
+    uint8_t bytes[ZONED_ENTRY_SIZE];
+    ZonedEntry entry;
+} example_table[] = {
+    { { 0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x08 },
+      { BLK_ZS_NOT_WP, 256 * KiB } },
+    { { 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x00, 0xe0 },
+      { BLK_ZS_FULL, 448 * KiB } },
+    { { 0x00, 0x10, 0x08, 0x00, 0x00, 0x00, 0x00, 0x40 },
+      { BLK_ZS_CLOSED, 516 * KiB } },
+    { { 0x00, 0x00, 0x0c, 0x00, 0x00, 0x00, 0x00, 0x10 },
+      { BLK_ZS_EMPTY, 768 * KiB } },
+    { { 0x00, 0x02, 0x10, 0x00, 0x00, 0x00, 0x00, 0x20 },
+      { BLK_ZS_IOPEN, 1 * MiB + 512 } },
+};
+
+static ZonedGeometry geometry(uint64_t size, uint64_t zone_size,
+                              uint64_t capacity, uint32_t nr_conv)
+{
+    return (ZonedGeometry) {
+        .size = size,
+        .zone_size = zone_size,
+        .zone_capacity = capacity,
+        .nr_zones = DIV_ROUND_UP(size, zone_size),
+        .nr_conv = nr_conv,
+    };
+}
+
+/* Geometries at the edges of what is valid */
+static const ZonedGeometry *edge_geometries(int *n)
+{
+    static ZonedGeometry geos[16];
+
+    *n = 0;
+    geos[(*n)++] = example_geo;
+    geos[(*n)++] = geometry(4096, 4096, 4096, 0);
+    geos[(*n)++] = geometry(4096, 4096, 4096, 1);
+    geos[(*n)++] = geometry(12288 * 7 + 4096, 12288, 8192, 3);
+    geos[(*n)++] = geometry(12288 * 7 + 4096, 12288, 8192, 8);
+    geos[(*n)++] = geometry(96 * MiB, 8 * MiB, 8 * MiB, 0);
+    geos[(*n)++] = geometry(100 * TiB, 256 * MiB, 77 * MiB, 524);
+    geos[(*n)++] = geometry(3 * (5 * GiB + 4096), 5 * GiB + 4096, 5 * GiB, 1);
+    geos[(*n)++] = geometry(ZONED_MAX_SIZE, ZONED_MAX_SIZE, ZONED_MAX_SIZE, 0);
+    geos[(*n)++] = geometry(ZONED_MAX_SIZE, ZONED_MAX_SIZE, 4096, 1);
+    geos[(*n)++] = geometry(ZONED_MAX_SIZE, 1ULL << 37, 1ULL << 37, 1 << 21);
+    geos[(*n)++] = geometry(ZONED_MAX_ZONES * 4096ULL, 4096, 4096, 0);
+    geos[(*n)++] = geometry(ZONED_MAX_ZONES * 8192ULL - 4096, 8192, 8192, 99);
+    geos[5].max_open = geos[5].max_active = UINT32_MAX;
+    geos[6].max_open = UINT32_MAX;
+    geos[7].max_active = 1;
+    geos[7].max_append_sectors = UINT32_MAX;
+    g_assert_cmpint(*n, <=, ARRAY_SIZE(geos));
+    return geos;
+}
+
+static void assert_same_geometry(const ZonedGeometry *a, const ZonedGeometry *b)
+{
+    g_assert_cmphex(a->size, ==, b->size);
+    g_assert_cmphex(a->zone_size, ==, b->zone_size);
+    g_assert_cmphex(a->zone_capacity, ==, b->zone_capacity);
+    g_assert_cmpuint(a->nr_zones, ==, b->nr_zones);
+    g_assert_cmpuint(a->nr_conv, ==, b->nr_conv);
+    g_assert_cmpuint(a->max_open, ==, b->max_open);
+    g_assert_cmpuint(a->max_active, ==, b->max_active);
+    g_assert_cmpuint(a->max_append_sectors, ==, b->max_append_sectors);
+}
+
+static void assert_same_header(const ZonedHeader *a, const ZonedHeader *b)
+{
+    assert_same_geometry(&a->geo, &b->geo);
+    g_assert_cmphex(a->incompatible_features, ==, b->incompatible_features);
+    g_assert_cmphex(a->compatible_features, ==, b->compatible_features);
+    g_assert_cmphex(a->autoclear_features, ==, b->autoclear_features);
+    g_assert_cmphex(a->table_offset, ==, b->table_offset);
+    g_assert_cmphex(a->data_offset, ==, b->data_offset);
+}
+
+/* What every user of an accepted header relies on */
+static void assert_header_usable(const ZonedHeader *h)
+{
+    const ZonedGeometry *geo = &h->geo;
+    uint64_t table_size = zoned_table_size(geo);
+
+    g_assert_cmpuint(geo->nr_zones, >, 0);
+    g_assert_cmpuint(geo->nr_zones, <=, ZONED_MAX_ZONES);
+    g_assert_cmpuint(geo->nr_conv, <=, geo->nr_zones);
+    g_assert_cmphex(geo->size, >, 0);
+    g_assert_cmphex(geo->size, <=, ZONED_MAX_SIZE);
+    g_assert_cmphex(geo->zone_size * (geo->nr_zones - 1), <, geo->size);
+    g_assert_cmphex(geo->size - geo->zone_size * (geo->nr_zones - 1), <=,
+                    geo->zone_size);
+    g_assert_cmphex(geo->zone_capacity, >, 0);
+    g_assert_cmphex(geo->zone_capacity, <=, geo->zone_size);
+    g_assert_cmphex(table_size, >=, geo->nr_zones * ZONED_ENTRY_SIZE);
+    g_assert_cmphex(h->table_offset, >=, ZONED_HEADER_SIZE);
+    g_assert_cmphex(h->table_offset, <=, INT64_MAX - table_size);
+    g_assert_cmphex(h->data_offset, >=, h->table_offset + table_size);
+    g_assert_cmphex(h->data_offset, <=, INT64_MAX - geo->size);
+    g_assert_cmphex(zoned_header_min_file_size(h), >=, h->data_offset);
+    g_assert_cmphex(zoned_header_min_file_size(h), <=, INT64_MAX);
+}
+
+static void test_header_golden(void)
+{
+    uint8_t buf[ZONED_HEADER_SIZE];
+    ZonedHeader h, decoded;
+
+    zoned_header_init(&h, &example_geo);
+    memset(buf, 0xaa, sizeof(buf));
+    zoned_header_encode(&h, buf);
+    g_assert_cmpmem(buf, sizeof(buf), example_header, sizeof(example_header));
+
+    g_assert_cmpint(zoned_header_decode(&decoded, example_header,
+                                        &error_abort), ==, 0);
+    assert_same_header(&decoded, &h);
+    assert_same_geometry(&decoded.geo, &example_geo);
+    g_assert_cmphex(decoded.table_offset, ==, 4096);
+    g_assert_cmphex(decoded.data_offset, ==, 1 * MiB);
+    g_assert_true(rules_accept_header(example_header));
+}
+
+static void test_header_round_trip(void)
+{
+    int n;
+    const ZonedGeometry *geos = edge_geometries(&n);
+
+    for (int i = 0; i < n; i++) {
+        uint8_t buf[ZONED_HEADER_SIZE], again[ZONED_HEADER_SIZE];
+        ZonedHeader h, decoded;
+
+        g_assert_true(zoned_geometry_validate(&geos[i], &error_abort));
+        zoned_header_init(&h, &geos[i]);
+        zoned_header_encode(&h, buf);
+        g_assert_cmpint(zoned_header_decode(&decoded, buf, &error_abort), ==,
+                        0);
+        assert_same_header(&decoded, &h);
+        assert_same_geometry(&decoded.geo, &geos[i]);
+        assert_header_usable(&decoded);
+        g_assert_true(rules_accept_header(buf));
+        zoned_header_encode(&decoded, again);
+        g_assert_cmpmem(again, sizeof(again), buf, sizeof(buf));
+    }
+}
+
+/* Where the parts of a new image are */
+static void check_layout(uint32_t nr_zones, uint64_t table_size,
+                         uint64_t data_offset)
+{
+    ZonedGeometry geo = geometry(nr_zones * 4096ULL, 4096, 4096, 0);
+    ZonedHeader h;
+
+    zoned_header_init(&h, &geo);
+    g_assert_cmphex(zoned_table_size(&geo), ==, table_size);
+    g_assert_cmphex(h.table_offset, ==, 4096);
+    g_assert_cmphex(h.data_offset, ==, data_offset);
+    g_assert_cmphex(zoned_header_min_file_size(&h), ==, data_offset + geo.size);
+}
+
+static void test_layout(void)
+{
+    check_layout(1, 4096, 1 * MiB);
+    check_layout(512, 4096, 1 * MiB);
+    check_layout(513, 8192, 1 * MiB);
+    check_layout(130560, 1 * MiB - 4096, 1 * MiB);
+    check_layout(130561, 1 * MiB, 2 * MiB);
+    check_layout(ZONED_MAX_ZONES, 32 * MiB, 33 * MiB);
+}
+
+/* A file that is too large for the host still has the conventional zones. */
+static void test_short_file(void)
+{
+    ZonedGeometry geo = geometry(7 * MiB + 4096, 1 * MiB, 1 * MiB, 0);
+    ZonedHeader h;
+
+    zoned_header_init(&h, &geo);
+    h.incompatible_features = ZONED_INCOMPAT_SHORT_FILE;
+    g_assert_cmphex(zoned_header_min_file_size(&h), ==, 1 * MiB);
+    h.geo.nr_conv = 3;
+    g_assert_cmphex(zoned_header_min_file_size(&h), ==, 4 * MiB);
+    h.geo.nr_conv = 8;
+    g_assert_cmphex(zoned_header_min_file_size(&h), ==, 8 * MiB + 4096);
+}
+
+static void test_probe(void)
+{
+    uint8_t buf[2 * ZONED_HEADER_SIZE] = {};
+
+    memcpy(buf, example_header, sizeof(example_header));
+    g_assert_true(zoned_header_probe(buf, sizeof(buf)));
+    g_assert_true(zoned_header_probe(buf, ZONED_HEADER_SIZE));
+    g_assert_false(zoned_header_probe(buf, ZONED_HEADER_SIZE - 1));
+    g_assert_false(zoned_header_probe(buf, 0));
+
+    /* Versions to come are images of this format, though unreadable. */
+    rules_put(buf, AT_VERSION, 4, 2);
+    rules_put(buf, AT_HEADER_LENGTH, 4, 1024);
+    g_assert_true(zoned_header_probe(buf, sizeof(buf)));
+    rules_put(buf, AT_HEADER_LENGTH, 4, 511);
+    g_assert_false(zoned_header_probe(buf, sizeof(buf)));
+    rules_put(buf, AT_HEADER_LENGTH, 4, 512);
+    rules_put(buf, AT_VERSION, 4, 0);
+    g_assert_false(zoned_header_probe(buf, sizeof(buf)));
+
+    /* A text that happens to start with the same word */
+    memset(buf, 0, sizeof(buf));
+    strcpy((char *)buf, "zone files are text\n");
+    rules_put(buf, AT_HEADER_LENGTH, 4, 0);
+    g_assert_false(zoned_header_probe(buf, sizeof(buf)));
+    memcpy(buf, example_header, sizeof(example_header));
+    buf[0] = 'Z';
+    g_assert_false(zoned_header_probe(buf, sizeof(buf)));
+}
+
+/*
+ * Headers that are refused: the example with some fields changed.
+ */
+typedef struct Change {
+    int at;
+    int bytes;
+    uint64_t value;
+} Change;
+
+typedef struct Refusal {
+    Change changes[8];
+    int ret;
+    const char *message;
+} Refusal;
+
+#define INVALID "Zoned image header is invalid: "
+#define SIZE_RANGE " is not between 1 and 576460752303419392 bytes"
+
+static const Refusal refusals[] = {
+    /* Features and kinds of devices that are not known here */
+    { { { AT_INCOMPATIBLE, 8, 2 } }, -ENOTSUP,
+      "Unsupported zoned image features 0x2" },
+    { { { AT_INCOMPATIBLE, 8, UINT64_MAX } }, -ENOTSUP,
+      "Unsupported zoned image features 0xfffffffffffffffe" },
+    { { { AT_MODEL, 4, 0 } }, -ENOTSUP,
+      "Unsupported zone model 0 in zoned image" },
+    { { { AT_MODEL, 4, 2 } }, -ENOTSUP,
+      "Unsupported zone model 2 in zoned image" },
+    { { { AT_MODEL, 4, UINT32_MAX } }, -ENOTSUP,
+      "Unsupported zone model 4294967295 in zoned image" },
+    { { { AT_EXTENSION_SIZE, 4, 64 }, { AT_EXTENSION_OFFSET, 8, 8192 } },
+      -ENOTSUP,
+      "Unsupported zone descriptor extension of 64 bytes in zoned image" },
+    { { { AT_EXTENSION_SIZE, 4, 64 } }, -ENOTSUP,
+      "Unsupported zone descriptor extension of 64 bytes in zoned image" },
+    { { { AT_EXTENSION_OFFSET, 8, 8192 } }, -ENOTSUP,
+      "Unsupported zone descriptor extension of 0 bytes in zoned image" },
+
+    /* Sizes */
+    { { { AT_SIZE, 8, 0 } }, -EINVAL,
+      INVALID "Device size 0" SIZE_RANGE },
+    { { { AT_SIZE, 8, 1ULL << 59 } }, -EINVAL,
+      INVALID "Device size 576460752303423488" SIZE_RANGE },
+    { { { AT_SIZE, 8, UINT64_MAX } }, -EINVAL,
+      INVALID "Device size 18446744073709551615" SIZE_RANGE },
+    { { { AT_SIZE, 8, 1152 * KiB + 512 } }, -EINVAL,
+      INVALID "Device size 1180160, zone size 262144 and zone capacity 196608 "
+      "must all be multiples of 4096 bytes" },
+    { { { AT_SIZE, 8, 256 * KiB - 4096 } }, -EINVAL,
+      INVALID "Zone size 262144 is larger than the device (258048 bytes)" },
+    { { { AT_ZONE_SIZE, 8, 0 } }, -EINVAL,
+      INVALID "Zone size must not be zero" },
+    { { { AT_ZONE_SIZE, 8, 1156 * KiB } }, -EINVAL,
+      INVALID "Zone size 1183744 is larger than the device (1179648 bytes)" },
+    { { { AT_ZONE_SIZE, 8, UINT64_MAX } }, -EINVAL,
+      INVALID "Zone size 18446744073709551615 is larger than the device "
+      "(1179648 bytes)" },
+    { { { AT_ZONE_SIZE, 8, 256 * KiB + 2048 } }, -EINVAL,
+      INVALID "Device size 1179648, zone size 264192 and zone capacity 196608 "
+      "must all be multiples of 4096 bytes" },
+    { { { AT_ZONE_CAPACITY, 8, 0 } }, -EINVAL,
+      INVALID "Zone capacity 0 is not between 1 and the zone size "
+      "(262144 bytes)" },
+    { { { AT_ZONE_CAPACITY, 8, 260 * KiB } }, -EINVAL,
+      INVALID "Zone capacity 266240 is not between 1 and the zone size "
+      "(262144 bytes)" },
+    { { { AT_ZONE_CAPACITY, 8, UINT64_MAX } }, -EINVAL,
+      INVALID "Zone capacity 18446744073709551615 is not between 1 and the "
+      "zone size (262144 bytes)" },
+    { { { AT_ZONE_CAPACITY, 8, 512 } }, -EINVAL,
+      INVALID "Device size 1179648, zone size 262144 and zone capacity 512 "
+      "must all be multiples of 4096 bytes" },
+
+    /* Numbers of zones */
+    { { { AT_NR_ZONES, 4, 0 } }, -EINVAL,
+      INVALID "0 zones of 262144 bytes do not make a device of 1179648 bytes" },
+    { { { AT_NR_ZONES, 4, 4 }, { AT_NR_SEQ, 4, 3 } }, -EINVAL,
+      INVALID "4 zones of 262144 bytes do not make a device of 1179648 bytes" },
+    { { { AT_NR_ZONES, 4, 6 }, { AT_NR_SEQ, 4, 5 } }, -EINVAL,
+      INVALID "6 zones of 262144 bytes do not make a device of 1179648 bytes" },
+    { { { AT_SIZE, 8, (ZONED_MAX_ZONES + 1) * 4096ULL },
+        { AT_ZONE_SIZE, 8, 4096 }, { AT_ZONE_CAPACITY, 8, 4096 },
+        { AT_NR_ZONES, 4, ZONED_MAX_ZONES + 1 },
+        { AT_NR_SEQ, 4, ZONED_MAX_ZONES },
+        { AT_DATA_OFFSET, 8, 64 * MiB } }, -EINVAL,
+      INVALID "A device of 17179873280 bytes has more than 4194304 zones of "
+      "4096 bytes; use larger zones" },
+    /* As many as 32 bits can count, and one more */
+    { { { AT_SIZE, 8, (1ULL << 44) + 4096 }, { AT_ZONE_SIZE, 8, 4096 },
+        { AT_ZONE_CAPACITY, 8, 4096 }, { AT_NR_ZONES, 4, 1 },
+        { AT_NR_SEQ, 4, 0 } }, -EINVAL,
+      INVALID "A device of 17592186048512 bytes has more than 4194304 zones of "
+      "4096 bytes; use larger zones" },
+    { { { AT_NR_CONV, 4, 6 } }, -EINVAL,
+      INVALID "6 conventional zones are more than the device has zones (5)" },
+    { { { AT_NR_CONV, 4, 6 }, { AT_NR_SEQ, 4, UINT32_MAX } }, -EINVAL,
+      INVALID "6 conventional zones are more than the device has zones (5)" },
+    { { { AT_NR_SEQ, 4, 5 } }, -EINVAL,
+      INVALID "1 conventional and 5 sequential zones are not 5 zones" },
+    { { { AT_NR_SEQ, 4, 3 } }, -EINVAL,
+      INVALID "1 conventional and 3 sequential zones are not 5 zones" },
+    { { { AT_NR_CONV, 4, 2 } }, -EINVAL,
+      INVALID "2 conventional and 4 sequential zones are not 5 zones" },
+    { { { AT_MAX_OPEN, 4, 4 } }, -EINVAL,
+      INVALID "Open zones are active: max_open_zones (4) must not be larger "
+      "than max_active_zones (3)" },
+    { { { AT_MAX_OPEN, 4, UINT32_MAX }, { AT_MAX_ACTIVE, 4, 1 } }, -EINVAL,
+      INVALID "Open zones are active: max_open_zones (4294967295) must not be "
+      "larger than max_active_zones (1)" },
+
+    /* Bytes that mean nothing yet */
+    { { { 120, 1, 1 } }, -EINVAL,
+      INVALID "bytes 120 to 511 are not zero" },
+    { { { 300, 1, 0x80 } }, -EINVAL,
+      INVALID "bytes 120 to 511 are not zero" },
+    { { { 511, 1, 0xff } }, -EINVAL,
+      INVALID "bytes 120 to 511 are not zero" },
+
+    /* Offsets: misaligned, overlapping, overflowing */
+    { { { AT_TABLE_OFFSET, 8, 0 } }, -EINVAL,
+      "Zone table offset 0 in zoned image is invalid" },
+    { { { AT_TABLE_OFFSET, 8, 512 } }, -EINVAL,
+      "Zone table offset 512 in zoned image is invalid" },
+    { { { AT_TABLE_OFFSET, 8, 4096 + 512 } }, -EINVAL,
+      "Zone table offset 4608 in zoned image is invalid" },
+    { { { AT_TABLE_OFFSET, 8, -4096ULL } }, -EINVAL,
+      "Zone table offset 18446744073709547520 in zoned image is invalid" },
+    { { { AT_TABLE_OFFSET, 8, 1ULL << 63 } }, -EINVAL,
+      "Zone table offset 9223372036854775808 in zoned image is invalid" },
+    { { { AT_TABLE_OFFSET, 8, (1ULL << 63) - 4096 } }, -EINVAL,
+      "Zone table offset 9223372036854771712 in zoned image is invalid" },
+    { { { AT_DATA_OFFSET, 8, 0 } }, -EINVAL,
+      "Data offset 0 in zoned image is invalid" },
+    { { { AT_DATA_OFFSET, 8, 8192 } }, -EINVAL,
+      "Data offset 8192 in zoned image is invalid" },
+    { { { AT_DATA_OFFSET, 8, 1 * MiB + 4096 } }, -EINVAL,
+      "Data offset 1052672 in zoned image is invalid" },
+    { { { AT_TABLE_OFFSET, 8, 1 * MiB } }, -EINVAL,
+      "Data offset 1048576 in zoned image is invalid" },
+    { { { AT_TABLE_OFFSET, 8, 16 * MiB } }, -EINVAL,
+      "Data offset 1048576 in zoned image is invalid" },
+    { { { AT_DATA_OFFSET, 8, -1 * (uint64_t)MiB } }, -EINVAL,
+      "Data offset 18446744073708503040 in zoned image is invalid" },
+    { { { AT_DATA_OFFSET, 8, 1ULL << 63 } }, -EINVAL,
+      "Data offset 9223372036854775808 in zoned image is invalid" },
+    { { { AT_DATA_OFFSET, 8, (1ULL << 63) - 1 * MiB } }, -EINVAL,
+      "Data offset 9223372036853727232 in zoned image is invalid" },
+};
+
+static void apply_changes(uint8_t *buf, const Change *change)
+{
+    for (; change->bytes; change++) {
+        rules_put(buf, change->at, change->bytes, change->value);
+    }
+}
+
+static void assert_refused(const uint8_t *buf, int ret, const char *message)
+{
+    ZonedHeader h;
+    Error *err = NULL;
+
+    g_assert_cmpint(zoned_header_decode(&h, buf, &err), ==, ret);
+    g_assert_cmpstr(error_get_pretty(err), ==, message);
+    error_free(err);
+    /* Without anyone to tell */
+    g_assert_cmpint(zoned_header_decode(&h, buf, NULL), ==, ret);
+}
+
+static void test_header_refused(void)
+{
+    for (int i = 0; i < ARRAY_SIZE(refusals); i++) {
+        uint8_t buf[ZONED_HEADER_SIZE];
+
+        memcpy(buf, example_header, sizeof(buf));
+        apply_changes(buf, refusals[i].changes);
+        rules_fix_checksum(buf);
+        assert_refused(buf, refusals[i].ret, refusals[i].message);
+        g_assert_false(rules_accept_header(buf));
+    }
+}
+
+/* No image, another version, or damaged: found before anything is believed. */
+static void test_header_identity(void)
+{
+    uint8_t buf[ZONED_HEADER_SIZE] = {};
+
+    assert_refused(buf, -EINVAL, "Image is not in zoned format");
+    for (int i = 0; i < 4; i++) {
+        memcpy(buf, example_header, sizeof(buf));
+        buf[i] ^= 0x20;
+        rules_fix_checksum(buf);
+        assert_refused(buf, -EINVAL, "Image is not in zoned format");
+    }
+
+    /* A newer version may have its checksum somewhere else. */
+    memcpy(buf, example_header, sizeof(buf));
+    rules_put(buf, AT_VERSION, 4, 2);
+    assert_refused(buf, -ENOTSUP, "Unsupported zoned image version 2 (the "
+                   "newest supported one is 1)");
+    rules_put(buf, AT_HEADER_LENGTH, 4, 4096);
+    assert_refused(buf, -ENOTSUP, "Unsupported zoned image version 2 (the "
+                   "newest supported one is 1)");
+    rules_put(buf, AT_VERSION, 4, UINT32_MAX);
+    assert_refused(buf, -ENOTSUP, "Unsupported zoned image version 4294967295 "
+                   "(the newest supported one is 1)");
+
+    memcpy(buf, example_header, sizeof(buf));
+    rules_put(buf, AT_VERSION, 4, 0);
+    rules_fix_checksum(buf);
+    assert_refused(buf, -EINVAL, "Zoned image header is damaged: version 0, "
+                   "length 512");
+    memcpy(buf, example_header, sizeof(buf));
+    rules_put(buf, AT_HEADER_LENGTH, 4, 511);
+    rules_fix_checksum(buf);
+    assert_refused(buf, -EINVAL, "Zoned image header is damaged: version 1, "
+                   "length 511");
+    rules_put(buf, AT_HEADER_LENGTH, 4, 1024);
+    rules_fix_checksum(buf);
+    assert_refused(buf, -EINVAL, "Zoned image header is damaged: version 1, "
+                   "length 1024");
+
+    memcpy(buf, example_header, sizeof(buf));
+    rules_put(buf, AT_CHECKSUM, 4, 0x12345678);
+    assert_refused(buf, -EINVAL, "Zoned image header is damaged: its checksum "
+                   "is 0x12345678 and should be 0xd45d5bff");
+    rules_put(buf, AT_CHECKSUM, 4, 0);
+    assert_refused(buf, -EINVAL, "Zoned image header is damaged: its checksum "
+                   "is 0x00000000 and should be 0xd45d5bff");
+
+    /* With a wrong checksum, what it says else does not matter. */
+    memcpy(buf, example_header, sizeof(buf));
+    rules_put(buf, AT_INCOMPATIBLE, 8, UINT64_MAX);
+    rules_put(buf, AT_SIZE, 8, 0);
+    g_assert_cmpint(zoned_header_decode(&(ZonedHeader) {}, buf, NULL), ==,
+                    -EINVAL);
+}
+
+static void test_header_features(void)
+{
+    uint8_t buf[ZONED_HEADER_SIZE], again[ZONED_HEADER_SIZE];
+    ZonedHeader h;
+
+    for (int bit = 0; bit < 64; bit++) {
+        memcpy(buf, example_header, sizeof(buf));
+        rules_put(buf, AT_COMPATIBLE, 8, 1ULL << bit);
+        rules_put(buf, AT_AUTOCLEAR, 8, UINT64_MAX >> bit);
+        rules_fix_checksum(buf);
+        g_assert_cmpint(zoned_header_decode(&h, buf, &error_abort), ==, 0);
+        g_assert_cmphex(h.compatible_features, ==, 1ULL << bit);
+        g_assert_cmphex(h.autoclear_features, ==, UINT64_MAX >> bit);
+        zoned_header_encode(&h, again);
+        g_assert_cmpmem(again, sizeof(again), buf, sizeof(buf));
+        g_assert_true(rules_accept_header(buf));
+
+        memcpy(buf, example_header, sizeof(buf));
+        rules_put(buf, AT_INCOMPATIBLE, 8, 1ULL << bit);
+        rules_fix_checksum(buf);
+        g_assert_cmpint(zoned_header_decode(&h, buf, NULL), ==,
+                        bit == 0 ? 0 : -ENOTSUP);
+        g_assert_cmpint(rules_accept_header(buf), ==, bit == 0);
+        if (bit == 0) {
+            g_assert_cmphex(h.incompatible_features, ==,
+                            ZONED_INCOMPAT_SHORT_FILE);
+            zoned_header_encode(&h, again);
+            g_assert_cmpmem(again, sizeof(again), buf, sizeof(buf));
+        }
+    }
+}
+
+/* Parts of the image may be further apart than QEMU puts them. */
+static void test_header_other_layouts(void)
+{
+    static const struct {
+        uint64_t table_offset;
+        uint64_t data_offset;
+    } layouts[] = {
+        { 8192, 1 * MiB },
+        { 1 * MiB - 4096, 1 * MiB },
+        { 1 * MiB, 2 * MiB },
+        { 4096, 1 * TiB },
+        { 1ULL << 62, (1ULL << 62) + 1 * MiB },
+        { 4096, (1ULL << 63) - 3 * MiB },
+        { (1ULL << 63) - 3 * MiB - 4096, (1ULL << 63) - 3 * MiB },
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(layouts); i++) {
+        uint8_t buf[ZONED_HEADER_SIZE];
+        ZonedHeader h;
+
+        memcpy(buf, example_header, sizeof(buf));
+        rules_put(buf, AT_TABLE_OFFSET, 8, layouts[i].table_offset);
+        rules_put(buf, AT_DATA_OFFSET, 8, layouts[i].data_offset);
+        rules_fix_checksum(buf);
+        g_assert_cmpint(zoned_header_decode(&h, buf, &error_abort), ==, 0);
+        g_assert_cmphex(h.table_offset, ==, layouts[i].table_offset);
+        g_assert_cmphex(h.data_offset, ==, layouts[i].data_offset);
+        assert_header_usable(&h);
+        g_assert_true(rules_accept_header(buf));
+    }
+}
+
+/* Any single bit that is wrong is noticed. */
+static void test_header_bit_flips(void)
+{
+    int n;
+    const ZonedGeometry *geos = edge_geometries(&n);
+
+    for (int i = 0; i < n; i++) {
+        uint8_t buf[ZONED_HEADER_SIZE];
+        ZonedHeader h;
+
+        zoned_header_init(&h, &geos[i]);
+        zoned_header_encode(&h, buf);
+        for (int bit = 0; bit < 8 * ZONED_HEADER_SIZE; bit++) {
+            buf[bit / 8] ^= 1 << bit % 8;
+            g_assert_cmpint(zoned_header_decode(&h, buf, NULL), <, 0);
+            buf[bit / 8] ^= 1 << bit % 8;
+        }
+        g_assert_cmpint(zoned_header_decode(&h, buf, NULL), ==, 0);
+    }
+}
+
+/*
+ * Zone table entries.
+ */
+static uint64_t raw_entry(uint64_t value)
+{
+    uint64_t raw;
+
+    rules_put((uint8_t *)&raw, 0, 8, value);
+    return raw;
+}
+
+static void test_entry_golden(void)
+{
+    for (int i = 0; i < ARRAY_SIZE(example_table); i++) {
+        ZonedEntry entry;
+        uint64_t raw = zoned_entry_encode(&example_geo, i,
+                                          &example_table[i].entry);
+
+        g_assert_cmpmem(&raw, sizeof(raw), example_table[i].bytes, 8);
+        g_assert_true(zoned_entry_decode(&example_geo, i, raw, &entry,
+                                         &error_abort));
+        g_assert_cmpint(entry.cond, ==, example_table[i].entry.cond);
+        g_assert_cmphex(entry.end, ==, example_table[i].entry.end);
+    }
+}
+
+static void test_cond_name(void)
+{
+    static const struct {
+        int cond;
+        const char *name;
+    } names[] = {
+        { 0, "NOT WRITE POINTER" }, { 1, "EMPTY" }, { 2, "IMPLICITLY OPEN" },
+        { 3, "EXPLICITLY OPEN" }, { 4, "CLOSED" }, { 13, "READ ONLY" },
+        { 14, "FULL" }, { 15, "OFFLINE" }, { 5, "unknown" }, { 12, "unknown" },
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(names); i++) {
+        g_assert_cmpstr(zoned_cond_name(names[i].cond), ==, names[i].name);
+    }
+}
+
+/* Entries of the example that are refused */
+static const struct {
+    uint32_t zone;
+    uint64_t value;
+    const char *message;
+} entry_refusals[] = {
+    /* Not the type that zones of this number have */
+    { 0, ENTRY(0, 0x40000),
+      "Zone 0 is conventional, but its entry 0x0000000000040000 says "
+      "otherwise" },
+    { 0, ENTRY(14, 0x40000),
+      "Zone 0 is conventional, but its entry 0xe000000000040000 says "
+      "otherwise" },
+    { 1, ENTRY(0, 0x80000 | CONV_BIT),
+      "Zone 1 is sequential, but its entry 0x0800000000080000 says otherwise" },
+    { 4, ENTRY(1, 0x100000 | CONV_BIT),
+      "Zone 4 is sequential, but its entry 0x1800000000100000 says otherwise" },
+
+    /* A condition that zones of this type cannot have, or none */
+    { 0, ENTRY(1, CONV_BIT),
+      "Zone 0 is conventional and cannot have condition 0x1 (EMPTY)" },
+    { 0, ENTRY(4, 0x200 | CONV_BIT),
+      "Zone 0 is conventional and cannot have condition 0x4 (CLOSED)" },
+    { 0, ENTRY(13, 0x40000 | CONV_BIT),
+      "Zone 0 is conventional and cannot have condition 0xd (READ ONLY)" },
+    { 0, ENTRY(14, 0x40000 | CONV_BIT),
+      "Zone 0 is conventional and cannot have condition 0xe (FULL)" },
+    { 0, ENTRY(15, 0x40000 | CONV_BIT),
+      "Zone 0 is conventional and cannot have condition 0xf (OFFLINE)" },
+    { 0, ENTRY(7, 0x40000 | CONV_BIT),
+      "Zone 0 is conventional and cannot have condition 0x7 (unknown)" },
+    { 1, ENTRY(0, 0x40000),
+      "Zone 1 is sequential and cannot have condition 0x0 (NOT WRITE "
+      "POINTER)" },
+    { 1, 0,
+      "Zone 1 is sequential and cannot have condition 0x0 (NOT WRITE "
+      "POINTER)" },
+    { 1, ENTRY(5, 0x40000),
+      "Zone 1 is sequential and cannot have condition 0x5 (unknown)" },
+    { 1, ENTRY(12, 0x40000),
+      "Zone 1 is sequential and cannot have condition 0xc (unknown)" },
+
+    /* An address that is not in the zone, or not one of its condition */
+    { 0, ENTRY(0, CONV_BIT),
+      "Zone 0 is NOT WRITE POINTER and cannot be written up to byte 0 (it "
+      "starts at 0 and has a capacity of 262144 bytes)" },
+    { 0, ENTRY(0, 0x30000 | CONV_BIT),
+      "Zone 0 is NOT WRITE POINTER and cannot be written up to byte 196608 (it "
+      "starts at 0 and has a capacity of 262144 bytes)" },
+    { 0, ENTRY(0, 0x80000 | CONV_BIT),
+      "Zone 0 is NOT WRITE POINTER and cannot be written up to byte 524288 (it "
+      "starts at 0 and has a capacity of 262144 bytes)" },
+    { 1, ENTRY(1, 0),
+      "Zone 1 is EMPTY and cannot be written up to byte 0 (it starts at 262144 "
+      "and has a capacity of 196608 bytes)" },
+    { 1, ENTRY(1, 0x40200),
+      "Zone 1 is EMPTY and cannot be written up to byte 262656 (it starts at "
+      "262144 and has a capacity of 196608 bytes)" },
+    { 1, ENTRY(2, 0x3fe00),
+      "Zone 1 is IMPLICITLY OPEN and cannot be written up to byte 261632 (it "
+      "starts at 262144 and has a capacity of 196608 bytes)" },
+    { 1, ENTRY(2, 0x70000),
+      "Zone 1 is IMPLICITLY OPEN and cannot be written up to byte 458752 (it "
+      "starts at 262144 and has a capacity of 196608 bytes)" },
+    { 1, ENTRY(3, 0x70000),
+      "Zone 1 is EXPLICITLY OPEN and cannot be written up to byte 458752 (it "
+      "starts at 262144 and has a capacity of 196608 bytes)" },
+    { 1, ENTRY(4, 0x70000),
+      "Zone 1 is CLOSED and cannot be written up to byte 458752 (it starts at "
+      "262144 and has a capacity of 196608 bytes)" },
+    { 1, ENTRY(4, 0x40001),
+      "Zone 1 is CLOSED and cannot be written up to byte 262145 (it starts at "
+      "262144 and has a capacity of 196608 bytes)" },
+    { 1, ENTRY(4, 0x40100),
+      "Zone 1 is CLOSED and cannot be written up to byte 262400 (it starts at "
+      "262144 and has a capacity of 196608 bytes)" },
+    { 1, ENTRY(14, 0x70200),
+      "Zone 1 is FULL and cannot be written up to byte 459264 (it starts at "
+      "262144 and has a capacity of 196608 bytes)" },
+    { 1, ENTRY(14, 0x80000),
+      "Zone 1 is FULL and cannot be written up to byte 524288 (it starts at "
+      "262144 and has a capacity of 196608 bytes)" },
+    { 1, ENTRY(13, 0x70200),
+      "Zone 1 is READ ONLY and cannot be written up to byte 459264 (it starts "
+      "at 262144 and has a capacity of 196608 bytes)" },
+    { 1, ENTRY(15, 0x3fe00),
+      "Zone 1 is OFFLINE and cannot be written up to byte 261632 (it starts at "
+      "262144 and has a capacity of 196608 bytes)" },
+    { 1, ENTRY(14, CONV_BIT - 512),
+      "Zone 1 is FULL and cannot be written up to byte 576460752303422976 (it "
+      "starts at 262144 and has a capacity of 196608 bytes)" },
+
+    /* The last zone is shorter than its capacity would be */
+    { 4, ENTRY(14, 0x120200),
+      "Zone 4 is FULL and cannot be written up to byte 1180160 (it starts at "
+      "1048576 and has a capacity of 131072 bytes)" },
+    { 4, ENTRY(4, 0x120000),
+      "Zone 4 is CLOSED and cannot be written up to byte 1179648 (it starts at "
+      "1048576 and has a capacity of 131072 bytes)" },
+};
+
+static void test_entry_refused(void)
+{
+    for (int i = 0; i < ARRAY_SIZE(entry_refusals); i++) {
+        uint64_t raw = raw_entry(entry_refusals[i].value);
+        ZonedEntry entry;
+        Error *err = NULL;
+
+        g_assert_false(zoned_entry_decode(&example_geo, entry_refusals[i].zone,
+                                          raw, &entry, &err));
+        g_assert_cmpstr(error_get_pretty(err), ==, entry_refusals[i].message);
+        error_free(err);
+        g_assert_false(zoned_entry_decode(&example_geo, entry_refusals[i].zone,
+                                          raw, &entry, NULL));
+        g_assert_false(rules_accept_entry(example_header,
+                                          entry_refusals[i].zone,
+                                          entry_refusals[i].value));
+    }
+}
+
+/* Decodes @value, compares with the rules, and encodes it again. */
+static void check_entry(const ZonedGeometry *geo, const uint8_t *header,
+                        uint32_t i, uint64_t value)
+{
+    uint64_t raw = raw_entry(value);
+    bool accept = rules_accept_entry(header, i, value);
+    ZonedEntry entry = {};
+    Error *err = NULL;
+
+    if (zoned_entry_decode(geo, i, raw, &entry, &err) != accept) {
+        fprintf(stderr, "Device of %" PRIu64 " bytes, zone size %" PRIu64
+                ", capacity %" PRIu64 ", %u zones conventional: entry 0x%016"
+                PRIx64 " of zone %u should be %s\n", geo->size, geo->zone_size,
+                geo->zone_capacity, geo->nr_conv, value, i,
+                accept ? "accepted" : "refused");
+        abort();
+    }
+    if (accept) {
+        g_assert_null(err);
+        g_assert_cmphex(zoned_entry_encode(geo, i, &entry), ==, raw);
+        g_assert_cmpuint(entry.cond, ==, value >> 60);
+        g_assert_cmphex(entry.end, >=, zoned_zone_start(geo, i));
+        g_assert_cmphex(entry.end, <=, zoned_zone_limit(geo, i));
+    } else {
+        g_assert_nonnull(err);
+        error_free(err);
+    }
+}
+
+/* All conditions with all addresses, and some that are no multiple of 512 */
+static void test_entry_exhaustive(void)
+{
+    for (uint32_t i = 0; i < example_geo.nr_zones; i++) {
+        for (uint64_t top = 0; top < 32; top++) {
+            for (uint64_t a = 0; a <= example_geo.size + 512; a += 512) {
+                check_entry(&example_geo, example_header, i, top << 59 | a);
+            }
+            for (uint64_t a = 0; a < 8192; a++) {
+                check_entry(&example_geo, example_header, i,
+                            top << 59 | (zoned_zone_start(&example_geo, i) +
+                                         a - 4096));
+            }
+            for (int bit = 0; bit < 59; bit++) {
+                check_entry(&example_geo, example_header, i,
+                            top << 59 | 1ULL << bit);
+            }
+        }
+    }
+}
+
+/* Entries at the edges of zones of all kinds of devices */
+static void test_entry_edges(void)
+{
+    int n;
+    const ZonedGeometry *geos = edge_geometries(&n);
+
+    for (int g = 0; g < n; g++) {
+        const ZonedGeometry *geo = &geos[g];
+        uint32_t zones[] = {
+            0, MIN(geo->nr_conv, geo->nr_zones - 1), geo->nr_zones / 2,
+            geo->nr_zones - 1,
+        };
+        uint8_t header[ZONED_HEADER_SIZE];
+        ZonedHeader h;
+
+        zoned_header_init(&h, geo);
+        zoned_header_encode(&h, header);
+        for (int j = 0; j < ARRAY_SIZE(zones); j++) {
+            uint32_t i = zones[j];
+            uint64_t edges[] = {
+                0, zoned_zone_start(geo, i), zoned_zone_limit(geo, i),
+                zoned_zone_start(geo, i) + geo->zone_capacity, geo->size,
+                CONV_BIT / 2, CONV_BIT - 1,
+            };
+
+            for (int e = 0; e < ARRAY_SIZE(edges); e++) {
+                for (int delta = -1024; delta <= 1024; delta += 256) {
+                    for (uint64_t top = 0; top < 32; top++) {
+                        uint64_t address = (edges[e] + delta) & (CONV_BIT - 1);
+
+                        check_entry(geo, header, i, top << 59 | address);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/*
+ * Random headers and entries.
+ */
+
+/* Numbers of all magnitudes, and more often those next to something round */
+static uint64_t random_number(ZonedRandom *r)
+{
+    uint64_t x = random_bits(r) >> random_below(r, 64);
+
+    switch (random_below(r, 4)) {
+    case 0:
+        return (1ULL << random_below(r, 64)) + random_below(r, 3) - 1;
+    case 1:
+        return QEMU_ALIGN_DOWN(x, 4096);
+    case 2:
+        return QEMU_ALIGN_DOWN(x, 1 * MiB);
+    default:
+        return x;
+    }
+}
+
+/* A header that often is valid, and else is so but for a few fields */
+static void random_header(ZonedRandom *r, uint8_t *buf)
+{
+    static const Change fields[] = {
+        { AT_VERSION, 4 }, { AT_HEADER_LENGTH, 4 }, { AT_INCOMPATIBLE, 8 },
+        { AT_COMPATIBLE, 8 }, { AT_AUTOCLEAR, 8 }, { AT_SIZE, 8 },
+        { AT_ZONE_SIZE, 8 }, { AT_ZONE_CAPACITY, 8 }, { AT_NR_ZONES, 4 },
+        { AT_NR_CONV, 4 }, { AT_NR_SEQ, 4 }, { AT_MAX_OPEN, 4 },
+        { AT_MAX_ACTIVE, 4 }, { AT_MAX_APPEND, 4 }, { AT_MODEL, 4 },
+        { AT_EXTENSION_SIZE, 4 }, { AT_TABLE_OFFSET, 8 },
+        { AT_DATA_OFFSET, 8 }, { AT_EXTENSION_OFFSET, 8 },
+    };
+    uint64_t zone_units = 1 + random_below(r, 1ULL << random_below(r, 50));
+    uint64_t zone_size = zone_units * 4096;
+    uint64_t nr_zones = 1 + random_below(r, 1ULL << random_below(r, 24));
+    uint64_t size = nr_zones * zone_size - random_below(r, 2) * 4096;
+    uint64_t capacity = (1 + random_below(r, zone_units)) * 4096;
+    uint64_t nr_conv = random_below(r, 3) ? 0
+                                          : random_below(r, nr_zones + 1);
+    ZonedGeometry geo = geometry(size, zone_size, capacity, nr_conv);
+    ZonedHeader h;
+
+    geo.max_active = random_below(r, 2) ? random_number(r) : 0;
+    geo.max_open = random_below(r, geo.max_active + 1ULL);
+    zoned_header_init(&h, &geo);
+    zoned_header_encode(&h, buf);
+    for (int n = random_below(r, 4); n > 0; n--) {
+        const Change *f = &fields[random_below(r, ARRAY_SIZE(fields))];
+
+        rules_put(buf, f->at, f->bytes, random_number(r));
+    }
+    if (random_below(r, 16) == 0) {
+        buf[random_below(r, ZONED_HEADER_SIZE)] ^= 1 << random_below(r, 8);
+    }
+    if (random_below(r, 64)) {
+        rules_fix_checksum(buf);
+    }
+}
+
+static void fail_header(const uint8_t *buf, uint32_t seed, uint64_t step,
+                        const char *what)
+{
+    fprintf(stderr, "Header %" PRIu64 " of seed %u %s:\n", step, seed, what);
+    for (int i = 0; i < 128; i++) {
+        fprintf(stderr, "%02x%c", buf[i], i % 16 == 15 ? '\n' : ' ');
+    }
+    abort();
+}
+
+static void test_header_random(void)
+{
+    ZonedRandom r = random_start();
+    uint64_t steps = random_steps(300000), nr_accepted = 0;
+
+    for (uint64_t step = 0; step < steps; step++) {
+        uint8_t buf[ZONED_HEADER_SIZE], again[ZONED_HEADER_SIZE];
+        ZonedHeader h;
+        Error *err = NULL;
+        bool accept;
+
+        random_header(&r, buf);
+        accept = rules_accept_header(buf);
+        if ((zoned_header_decode(&h, buf, &err) == 0) != accept) {
+            fail_header(buf, r.seed, step, accept ? "should be accepted"
+                                                  : "should be refused");
+        }
+        if (!accept) {
+            g_assert_nonnull(err);
+            error_free(err);
+            continue;
+        }
+        nr_accepted++;
+        g_assert_null(err);
+        assert_header_usable(&h);
+        zoned_header_encode(&h, again);
+        if (memcmp(buf, again, sizeof(buf))) {
+            fail_header(buf, r.seed, step, "differs when encoded again");
+        }
+    }
+    /* Neither all nor nothing, or the test would be worth little. */
+    if (steps >= 1000) {
+        g_assert_cmpuint(nr_accepted, >, steps / 10);
+        g_assert_cmpuint(nr_accepted, <, steps / 10 * 9);
+    }
+}
+
+static void test_entry_random(void)
+{
+    ZonedRandom r = random_start();
+    uint64_t steps = random_steps(1000000);
+    uint8_t header[ZONED_HEADER_SIZE];
+    ZonedHeader h;
+
+    for (uint64_t step = 0; step < steps; step++) {
+        uint64_t value = random_below(&r, 32) << 59;
+        uint32_t i;
+
+        if (step % 64 == 0) {
+            do {
+                random_header(&r, header);
+            } while (zoned_header_decode(&h, header, NULL) < 0);
+        }
+        i = random_below(&r, h.geo.nr_zones);
+        if (random_below(&r, 8) == 0) {
+            value |= random_number(&r) & (CONV_BIT - 1);
+        } else {
+            uint64_t address = zoned_zone_start(&h.geo, i) +
+                               random_below(&r, h.geo.zone_size + 1);
+
+            value |= random_below(&r, 8) ? QEMU_ALIGN_DOWN(address, 512)
+                                         : address;
+        }
+        check_entry(&h.geo, header, i, value);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+
+    g_test_add_func("/zoned/format/header/golden", test_header_golden);
+    g_test_add_func("/zoned/format/header/round-trip", test_header_round_trip);
+    g_test_add_func("/zoned/format/header/layout", test_layout);
+    g_test_add_func("/zoned/format/header/other-layouts",
+                    test_header_other_layouts);
+    g_test_add_func("/zoned/format/header/short-file", test_short_file);
+    g_test_add_func("/zoned/format/header/probe", test_probe);
+    g_test_add_func("/zoned/format/header/identity", test_header_identity);
+    g_test_add_func("/zoned/format/header/refused", test_header_refused);
+    g_test_add_func("/zoned/format/header/features", test_header_features);
+    g_test_add_func("/zoned/format/header/bit-flips", test_header_bit_flips);
+    g_test_add_func("/zoned/format/header/random", test_header_random);
+    g_test_add_func("/zoned/format/entry/golden", test_entry_golden);
+    g_test_add_func("/zoned/format/entry/refused", test_entry_refused);
+    g_test_add_func("/zoned/format/entry/exhaustive", test_entry_exhaustive);
+    g_test_add_func("/zoned/format/entry/edges", test_entry_edges);
+    g_test_add_func("/zoned/format/entry/random", test_entry_random);
+    g_test_add_func("/zoned/format/condition-names", test_cond_name);
+
+    return g_test_run();
+}
