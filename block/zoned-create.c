@@ -7,6 +7,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-visit-block-core.h"
 #include "qobject/qdict.h"
+#include "qobject/qnum.h"
 #include "qapi/qobject-input-visitor.h"
 #include "block/qdict.h"
 #include "qemu/cutils.h"
@@ -305,12 +306,14 @@ static bool convert_zone_bytes(QDict *qdict, const char *name, uint64_t size,
                                Error **errp)
 {
     const char *value = qdict_get_try_str(qdict, name);
+    int base;
     uint64_t n;
 
     if (!value) {
         return true;
     }
-    if (!qemu_strtou64(value, NULL, 10, &n) && value[0] != '-') {
+    base = g_str_has_prefix(value, "0x") ? 16 : 10;
+    if (!qemu_strtou64(value, NULL, base, &n) && value[0] != '-') {
         if (n > size / BDRV_SECTOR_SIZE) {
             error_setg(errp, "%s=%s counts 512-byte sectors and is larger than "
                        "the device (%" PRIu64 " bytes); for bytes write "
@@ -324,7 +327,36 @@ static bool convert_zone_bytes(QDict *qdict, const char *name, uint64_t size,
         return false;
     }
     qdict_del(qdict, name);
-    qdict_put_int(qdict, name, n);
+    qdict_put(qdict, name, qnum_from_uint(n));
+    return true;
+}
+
+/* Refuses a number that does not fit, in terms of what the user wrote. */
+static bool check_number(const QDict *qdict, const char *name, Error **errp)
+{
+    const char *value = qdict_get_try_str(qdict, name);
+    uint64_t n;
+
+    if (value && (qemu_strtou64(value, NULL, 0, &n) || n > UINT32_MAX)) {
+        error_setg(errp, "%s=%s is not a number between 0 and %" PRIu32, name,
+                   value, UINT32_MAX);
+        return false;
+    }
+    return true;
+}
+
+static bool check_numbers(const QDict *qdict, Error **errp)
+{
+    static const char *const names[] = {
+        BLOCK_OPT_Z_NR_CONV, BLOCK_OPT_Z_NR_SEQ, BLOCK_OPT_Z_MAX_OPEN,
+        BLOCK_OPT_Z_MAX_ACTIVE, BLOCK_OPT_Z_MAX_APPEND,
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        if (!check_number(qdict, names[i], errp)) {
+            return false;
+        }
+    }
     return true;
 }
 
@@ -349,7 +381,7 @@ static BlockdevCreateOptions *convert_opts(QemuOpts *opts, Error **errp)
 
     qdict_put_str(qdict, "driver", "zoned");
     qdict_put_str(qdict, "file", "");
-    if (!convert_model(qdict, errp) ||
+    if (!convert_model(qdict, errp) || !check_numbers(qdict, errp) ||
         !convert_zone_bytes(qdict, BLOCK_OPT_Z_SIZE, size, errp) ||
         !convert_zone_bytes(qdict, BLOCK_OPT_Z_CAPACITY, size, errp) ||
         !qdict_rename_keys(qdict, renames, errp)) {
