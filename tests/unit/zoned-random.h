@@ -35,7 +35,7 @@ static inline uint64_t random_env(const char *name, uint64_t otherwise)
 static inline uint64_t random_steps(uint64_t normal)
 {
     return random_env("ZONED_TEST_STEPS",
-                            g_test_slow() ? 30 * normal : normal);
+                            g_test_slow() ? 5 * normal : normal);
 }
 
 static inline ZonedRandom random_start(void)
