@@ -1,0 +1,476 @@
+# What the tests of the zoned format share: qemu-io sessions, and an encoder
+# and decoder of images that knows nothing of the driver, but what
+# docs/interop/zoned.rst says.
+#
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+import dataclasses
+import enum
+import errno
+import os
+import re
+import struct
+import subprocess
+from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
+                    Union)
+
+import iotests
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+TIB = 1 << 40
+SECTOR = 512
+
+HEADER_SIZE = 512
+ENTRY_SIZE = 8
+TABLE_OFFSET = 4096
+TABLE_BLOCK = 4096
+DATA_ALIGNMENT = MIB
+
+
+class Cond(enum.IntEnum):
+    """The condition of a zone, as zone reports and images number it."""
+    NOT_WP = 0
+    EMPTY = 1
+    IOPEN = 2
+    EOPEN = 3
+    CLOSED = 4
+    RDONLY = 13
+    FULL = 14
+    OFFLINE = 15
+
+
+NOT_WP = Cond.NOT_WP
+EMPTY = Cond.EMPTY
+IOPEN = Cond.IOPEN
+EOPEN = Cond.EOPEN
+CLOSED = Cond.CLOSED
+RDONLY = Cond.RDONLY
+FULL = Cond.FULL
+OFFLINE = Cond.OFFLINE
+
+
+class ZoneType(enum.IntEnum):
+    """The type of a zone, as zone reports number it."""
+    CONV = 1
+    SWR = 2
+
+
+class Zone(NamedTuple):
+    """A line of a zone report, in bytes."""
+    start: int
+    length: int
+    cap: int
+    wp: int
+    cond: Cond
+    type: ZoneType
+
+    @property
+    def written(self) -> int:
+        """How far the write pointer is from the zone's start."""
+        return self.wp - self.start
+
+
+# A node as blockdev-add has it
+Node = Dict[str, Any]
+
+# What the tools say for an errno
+_ERRNO_NAMES = {os.strerror(number): name
+                for number, name in errno.errorcode.items()}
+
+# What qemu-io says of a request that succeeded
+_REPORT = re.compile(r'(read|wrote|discard) \d+/\d+ bytes at offset \d+$|'
+                     r'[\d.]+ \w+, \d+ ops; |After zap done, |blkdebug: ')
+
+
+def options(node: Node, prefix: str = '') -> str:
+    """A node as the command line has it (--image-opts)."""
+    parts: List[str] = []
+    for key, value in node.items():
+        items = value
+        if isinstance(value, list):
+            items = {str(i): item for i, item in enumerate(value)}
+        if isinstance(items, dict):
+            parts.append(options(items, f'{prefix}{key}.'))
+        else:
+            if isinstance(value, bool):
+                value = 'on' if value else 'off'
+            parts.append(f'{prefix}{key}=' + str(value).replace(',', ',,'))
+    return ','.join(parts)
+
+
+def file_node(path: str, **more: Any) -> Node:
+    """The protocol node of an image file."""
+    return {'driver': 'file', 'filename': path, **more}
+
+
+def zoned_node(child: Union[str, Node], **more: Any) -> Node:
+    """A zoned node above a file, or above another node."""
+    if isinstance(child, str):
+        child = file_node(child)
+    return {'driver': 'zoned', 'file': child, **more}
+
+
+def blkdebug_node(path: str, *errors: Node, **more: Any) -> Node:
+    """A file whose requests fail as the rules for inject-error say."""
+    return {'driver': 'blkdebug', 'image': file_node(path),
+            'inject-error': list(errors), **more}
+
+
+def create(path: str, size: Union[int, str], **opts: Any) -> None:
+    """Creates a zoned image; opts are the options of qemu-img create -o."""
+    args = ['-f', 'zoned']
+    for key, value in opts.items():
+        args += ['-o', f'{key}={value}']
+    iotests.qemu_img_create(*args, path, str(size))
+
+
+class Session(iotests.QemuIoInteractive):
+    """A qemu-io that runs one command after another."""
+
+    def __init__(self, image: Union[str, Node], *args: str) -> None:
+        if isinstance(image, str):
+            super().__init__(*args, image)
+        else:
+            super().__init__(*args, '--image-opts', options(image))
+
+    def error(self, command: str) -> Optional[str]:
+        """
+        Runs a command; what it failed with: the name of an errno, or
+        'pattern' for a read that gives other data than expected.
+        """
+        error = None
+        for line in self.cmd(command).splitlines():
+            match = re.search(r'failed: (.*)$', line)
+            if match:
+                error = _ERRNO_NAMES[match.group(1)]
+            elif line.startswith('Pattern verification failed'):
+                error = 'pattern'
+            else:
+                assert _REPORT.match(line), f'{command}: {line}'
+        return error
+
+    def ok(self, *commands: str) -> None:
+        """Runs commands that must succeed."""
+        for command in commands:
+            error = self.error(command)
+            assert error is None, f'{command}: {error}'
+
+    def zones(self, offset: int = 0, count: int = 1000) -> List[Zone]:
+        """A zone report."""
+        output = self.cmd(f'zrp {offset} {count}')
+        assert 'failed' not in output, output
+        zones = []
+        for line in output.splitlines():
+            match = re.fullmatch(r'start: (\w+), len (\w+), cap (\w+), '
+                                 r'wptr (\w+), zcond:(\d+), \[type: (\d+)\]',
+                                 line)
+            assert match, line
+            sectors = [int(word, 16) for word in match.groups()[:4]]
+            start, length, cap, wptr = [n * SECTOR for n in sectors]
+            zones.append(Zone(start, length, cap, wptr,
+                              Cond(int(match.group(5))),
+                              ZoneType(int(match.group(6)))))
+        return zones
+
+    def states(self, offset: int = 0,
+               count: int = 1000) -> List[Tuple[Cond, int]]:
+        """The condition of each zone, and how far it is written."""
+        return [(z.cond, z.written) for z in self.zones(offset, count)]
+
+    def kill(self) -> None:
+        """Ends the process as a crash does."""
+        self._p.kill()
+        self._p.communicate()
+
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._p.poll() is None
+
+
+class Daemon(iotests.QemuStorageDaemon):
+    """A storage daemon with a QMP monitor."""
+
+    def execute(self, command: str,
+                args: Optional[Dict[str, Any]] = None) -> Any:
+        """Runs a command that must succeed; what it returns."""
+        message = self.qmp(command, args)
+        assert 'return' in message, f'{command} {args}: {message}'
+        return message['return']
+
+    def refusal(self, command: str,
+                args: Optional[Dict[str, Any]] = None) -> str:
+        """Runs a command that must fail; what it says."""
+        message = self.qmp(command, args)
+        assert 'error' in message, f'{command} {args}: {message}'
+        desc = message['error']['desc']
+        assert isinstance(desc, str)
+        return desc
+
+    def add(self, name: str, node: Node) -> None:
+        """Adds a node."""
+        self.execute('blockdev-add', {'node-name': name, **node})
+
+    def remove(self, name: str) -> None:
+        """Removes a node."""
+        self.execute('blockdev-del', {'node-name': name})
+
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._p is not None
+
+
+class ZonedTestCase(iotests.QMPTestCase):
+    """
+    A test with files, qemu-io sessions and storage daemons, which are gone
+    when it ends.
+    """
+
+    def setUp(self) -> None:
+        self.files: List[str] = []
+        self.sessions: List[Session] = []
+        self.daemons: List[Daemon] = []
+        self.img = self.path('disk.zoned')
+
+    def tearDown(self) -> None:
+        for session in self.sessions:
+            if session.running():
+                session.close()
+        for daemon in self.daemons:
+            if daemon.running():
+                daemon.stop()
+        for path in self.files:
+            if os.path.exists(path):
+                os.remove(path)
+
+    def path(self, name: str) -> str:
+        """A file of this test."""
+        path = os.path.join(iotests.test_dir, name)
+        self.files.append(path)
+        return path
+
+    def socket(self, name: str) -> str:
+        """A socket of this test."""
+        path = os.path.join(iotests.sock_dir, name)
+        self.files.append(path)
+        return path
+
+    def create(self, size: Union[int, str], **opts: Any) -> None:
+        """Makes self.img."""
+        create(self.img, size, **opts)
+
+    def io(self, image: Union[None, str, Node] = None,
+           args: Sequence[str] = ()) -> Session:
+        """A session on an image, self.img if none is named."""
+        session = Session(self.img if image is None else image, *args)
+        self.sessions.append(session)
+        return session
+
+    def daemon(self, *args: str) -> Daemon:
+        """A storage daemon."""
+        daemon = Daemon(*args, instance_id=str(len(self.daemons)), qmp=True)
+        self.daemons.append(daemon)
+        return daemon
+
+    def refusal(self, tool: Sequence[str], *args: str) -> str:
+        """
+        Runs a tool (iotests.qemu_img_args, ...) that must fail with status 1;
+        what it says.
+        """
+        done = subprocess.run([*tool, *args], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              universal_newlines=True, check=False)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        return done.stderr.strip()
+
+    def assert_not_opened(self, message: str, node: Optional[Node] = None,
+                          read_only: bool = False) -> None:
+        """An image (self.img if no node is given) is refused, and why."""
+        args = ['-r'] if read_only else []
+        args += ['--image-opts', options(node or zoned_node(self.img))]
+        self.assertEqual(
+            self.refusal(iotests.qemu_io_args_no_fmt, *args, '-c', 'quit'),
+            f"qemu-io: can't open: {message}")
+
+
+# The image format
+
+def _crc32c_table() -> List[int]:
+    table = []
+    for byte in range(256):
+        crc = byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+        table.append(crc)
+    return table
+
+
+_CRC32C_TABLE = _crc32c_table()
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C of data."""
+    crc = 0xffffffff
+    for byte in data:
+        crc = crc >> 8 ^ _CRC32C_TABLE[(crc ^ byte) & 0xff]
+    return crc ^ 0xffffffff
+
+
+@dataclasses.dataclass
+class Header:
+    """
+    The header of an image.  What is None follows from the rest, so that an
+    image can be wrong in one field only.
+    """
+    # pylint: disable=too-many-instance-attributes
+    size: int
+    zone_size: int
+    zone_capacity: Optional[int] = None
+    nr_conv: int = 0
+    max_open: int = 0
+    max_active: int = 0
+    max_append_sectors: int = 2048
+    nr_zones: Optional[int] = None
+    nr_seq: Optional[int] = None
+    incompatible: int = 0
+    compatible: int = 0
+    autoclear: int = 0
+    magic: bytes = b'zone'
+    version: int = 1
+    length: int = HEADER_SIZE
+    model: int = 1
+    extension_size: int = 0
+    table_offset: int = TABLE_OFFSET
+    data_offset: Optional[int] = None
+    extension_offset: int = 0
+    zeroes: bytes = bytes(392)
+    checksum: Optional[int] = None
+
+    _FORMAT = struct.Struct('<4sIII QQQ QQQ IIII IIII QQQ 392s')
+
+    def __post_init__(self) -> None:
+        if self.zone_capacity is None:
+            self.zone_capacity = self.zone_size
+        if self.nr_zones is None:
+            self.nr_zones = -(-self.size // self.zone_size)
+        if self.nr_seq is None:
+            self.nr_seq = self.nr_zones - self.nr_conv
+        if self.data_offset is None:
+            end = self.table_offset + self.nr_zones * ENTRY_SIZE
+            self.data_offset = -(-end // DATA_ALIGNMENT) * DATA_ALIGNMENT
+
+    def _pack(self, checksum: int) -> bytes:
+        return self._FORMAT.pack(
+            self.magic, self.version, self.length, checksum,
+            self.incompatible, self.compatible, self.autoclear,
+            self.size, self.zone_size, self.zone_capacity,
+            self.nr_zones, self.nr_conv, self.nr_seq, self.max_open,
+            self.max_active, self.max_append_sectors, self.model,
+            self.extension_size, self.table_offset, self.data_offset,
+            self.extension_offset, self.zeroes)
+
+    def pack(self) -> bytes:
+        """The bytes of the header, with the right checksum if none is set."""
+        if self.checksum is not None:
+            return self._pack(self.checksum)
+        return self._pack(crc32c(self._pack(0)))
+
+    @classmethod
+    def unpack(cls, data: bytes) -> 'Header':
+        """The header in data; its checksum must be right."""
+        (magic, version, length, checksum, incompatible, compatible, autoclear,
+         size, zone_size, zone_capacity, nr_zones, nr_conv, nr_seq, max_open,
+         max_active, max_append_sectors, model, extension_size, table_offset,
+         data_offset, extension_offset, zeroes) = cls._FORMAT.unpack(data)
+        header = cls(magic=magic, version=version, length=length,
+                     incompatible=incompatible, compatible=compatible,
+                     autoclear=autoclear, size=size, zone_size=zone_size,
+                     zone_capacity=zone_capacity, nr_zones=nr_zones,
+                     nr_conv=nr_conv, nr_seq=nr_seq, max_open=max_open,
+                     max_active=max_active,
+                     max_append_sectors=max_append_sectors, model=model,
+                     extension_size=extension_size, table_offset=table_offset,
+                     data_offset=data_offset,
+                     extension_offset=extension_offset, zeroes=zeroes)
+        assert header.pack() == data, f'wrong checksum {checksum:#x}'
+        return header
+
+
+def pack_entry(cond: int, end: int, conv: bool = False) -> int:
+    """An entry of the zone table: written up to byte end of the device."""
+    return cond << 60 | conv << 59 | end
+
+
+class Entry(NamedTuple):
+    """What an entry of the zone table says."""
+    cond: Cond
+    end: int
+    conv: bool
+
+    @classmethod
+    def unpack(cls, raw: int) -> 'Entry':
+        """Reads an entry."""
+        return cls(Cond(raw >> 60), raw & ((1 << 59) - 1),
+                   bool(raw >> 59 & 1))
+
+
+class Image:
+    """An image in memory: header, zone table and data."""
+
+    def __init__(self, header: Header,
+                 entries: Optional[Dict[int, int]] = None) -> None:
+        """Zones are empty (or conventional) but those of entries."""
+        assert header.nr_zones is not None
+        self.header = header
+        self.entries = []
+        for i in range(header.nr_zones):
+            start = i * header.zone_size
+            end = min(start + header.zone_size, header.size)
+            conv = i < header.nr_conv
+            self.entries.append(pack_entry(NOT_WP if conv else EMPTY,
+                                           end if conv else start, conv))
+        for i, raw in (entries or {}).items():
+            self.entries[i] = raw
+
+    def write(self, path: str, length: Optional[int] = None,
+              data: Sequence[Tuple[int, bytes]] = ()) -> None:
+        """
+        Makes a file of it, of the given length or as long as it has to be,
+        with data at these bytes of the device.
+        """
+        h = self.header
+        assert h.data_offset is not None
+        with open(path, 'wb') as f:
+            f.write(h.pack())
+            f.seek(h.table_offset)
+            f.write(struct.pack(f'<{len(self.entries)}Q', *self.entries))
+            for offset, content in data:
+                f.seek(h.data_offset + offset)
+                f.write(content)
+            f.truncate(h.data_offset + h.size if length is None else length)
+
+    @classmethod
+    def decode(cls, content: bytes) -> 'Image':
+        """Reads header and table."""
+        header = Header.unpack(content[:HEADER_SIZE])
+        image = cls(header)
+        raw = struct.unpack_from(f'<{len(image.entries)}Q', content,
+                                 header.table_offset)
+        image.entries = list(raw)
+        return image
+
+    @classmethod
+    def read(cls, path: str) -> 'Image':
+        """Reads header and table of a file."""
+        with open(path, 'rb') as f:
+            header = Header.unpack(f.read(HEADER_SIZE))
+            assert header.nr_zones is not None
+            f.seek(0)
+            return cls.decode(f.read(header.table_offset +
+                                     header.nr_zones * ENTRY_SIZE))
+
+    def states(self) -> List[Tuple[Cond, int]]:
+        """As Session.states(), but for the image."""
+        return [(entry.cond, entry.end - i * self.header.zone_size)
+                for i, entry in enumerate(map(Entry.unpack, self.entries))]
