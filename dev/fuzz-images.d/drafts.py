@@ -1,0 +1,408 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Valid images of many shapes, and damage to them.
+
+A draft is an image that is not yet in a file: the bytes up to the end of its
+zone table, pieces of data, and a length, which may be many terabytes.
+"""
+
+import os
+import struct
+
+from zoned_image import (ALIGNMENT, CLOSED, DATA_ALIGNMENT, EMPTY, EOPEN,
+                         FIELDS, FULL, Header, IOPEN, Invalid, MAX_SIZE,
+                         MAX_ZONES, NOT_WP, OFFLINE, RDONLY, SECTOR,
+                         SHORT_FILE, Zone, fix_checksum, get_field, set_field)
+
+KIB, MIB = 1 << 10, 1 << 20
+# What file systems let a file have; the temporary one lets it have more.
+LARGE_FILE = 1 << 43
+
+
+class Draft:
+    def __init__(self, raw, length, pieces):
+        self.raw = raw              # bytearray: the image up to some point
+        self.length = length
+        self.pieces = pieces        # [(offset, bytes)]
+        self.base = 0               # where the image starts in its file
+        self.opt_len = None         # option len, None: not given
+        self.damage = []            # what was done to it
+
+    def write(self, path):
+        with open(path, 'wb') as f:
+            for offset, data in [(0, self.raw), *self.pieces]:
+                if offset < self.length:
+                    f.seek(self.base + offset)
+                    f.write(data[:self.length - offset])
+            f.truncate(self.base + self.length)
+        # Anything that writes the file will change this.
+        os.utime(path, ns=(10**18, 10**18))
+
+
+# Shapes
+
+def random_geometry(rng):
+    """A device that is small enough to be written to."""
+    zone_size = rng.choice([4, 4, 8, 12, 16, 20, 64, 64, 128, 256]) * KIB
+    nr_zones = rng.choice([1, 2, 3, 4, 7, 8, 16, 16, 33, 511, 512, 513])
+    runt = rng.randrange(0, zone_size, ALIGNMENT) if rng.random() < 0.4 else 0
+    # A device is no smaller than a zone.
+    size = nr_zones * zone_size - (runt if nr_zones > 1 else 0)
+    capacity = zone_size
+    if rng.random() < 0.5:
+        capacity = rng.randrange(ALIGNMENT, zone_size + 1, ALIGNMENT)
+    nr_conv = rng.choice([0, 0, 1, 2, nr_zones // 2, nr_zones])
+    return size, zone_size, capacity, min(nr_conv, nr_zones)
+
+
+def extreme_geometry(rng):
+    """A device as large as it may be, or with as many zones."""
+    zone_size = ALIGNMENT << rng.choice([0, 1, 4, 20, 30, 40, 44, 45, 46])
+    zone_size += rng.choice([0, 0, 0, ALIGNMENT])
+    # Few of the images that take seconds to look at.
+    most = rng.choice([1, 2, 64, 512, 4096, 4096, 4096, 1 << 16])
+    if rng.random() < 0.02:
+        most = MAX_ZONES
+    size = min(most * zone_size, MAX_SIZE)
+    size -= rng.choice([0, 0, ALIGNMENT])
+    zone_size = min(zone_size, size)
+    capacity = rng.choice([zone_size, ALIGNMENT,
+                           zone_size // 2 // ALIGNMENT * ALIGNMENT])
+    nr_zones = -(-size // zone_size)
+    nr_conv = rng.choice([0, 0, 0, 1, nr_zones])
+    return size, zone_size, max(capacity, ALIGNMENT), nr_conv
+
+
+def random_limits(rng):
+    if rng.random() < 0.4:
+        return 0, 0
+    active = rng.choice([0, 1, 2, 3, 8, 14, 0xffffffff])
+    return rng.randint(0, min(active, 10) or 10), active
+
+
+def make_header(rng, geometry):
+    """The bytes of a valid header."""
+    size, zone_size, capacity, nr_conv = geometry
+    nr_zones = -(-size // zone_size)
+    max_open, max_active = random_limits(rng)
+    table = ALIGNMENT * rng.choice([1, 1, 1, 1, 1, 2, 256])
+    table_end = table + nr_zones * 8
+    data = -(-table_end // DATA_ALIGNMENT) * DATA_ALIGNMENT
+    data += DATA_ALIGNMENT * rng.choice([0, 0, 0, 0, 1, 5])
+    raw = bytearray(512)
+    for name, value in {
+            'magic': b'zone', 'version': 1, 'header_length': 512,
+            'size': size, 'zone_size': zone_size, 'zone_capacity': capacity,
+            'nr_zones': nr_zones, 'nr_conv': nr_conv,
+            'nr_seq': nr_zones - nr_conv, 'max_open': max_open,
+            'max_active': max_active, 'model': 1,
+            'max_append': rng.choice([0, 8, 2048, 2048, 0xffffffff]),
+            'incompatible': SHORT_FILE if rng.random() < 0.25 else 0,
+            'compatible': rng.choice([0, 0, 0, rng.getrandbits(64)]),
+            'autoclear': rng.choice([0, 0, 0, rng.getrandbits(64)]),
+            'table_offset': table, 'data_offset': data}.items():
+        set_field(raw, name, value)
+    fix_checksum(raw)
+    return raw
+
+
+def random_zone(rng, header, i, budget):
+    """A zone in any condition; at most budget more may be active."""
+    if header.is_conv(i):
+        return Zone(NOT_WP, header.limit(i))
+    start, limit = header.start(i), header.cap_limit(i)
+    cond = rng.choice([EMPTY, EMPTY, EMPTY, IOPEN, EOPEN, CLOSED, CLOSED, FULL,
+                       FULL, RDONLY, OFFLINE])
+    end = rng.choice([start, limit, rng.randint(start, limit),
+                      rng.randint(start, limit)]) // SECTOR * SECTOR
+    if cond == EMPTY:
+        end = start
+    elif cond in (IOPEN, EOPEN, CLOSED):
+        end = min(end, limit - SECTOR) if budget > 0 else start
+    return Zone(cond, end)
+
+
+def make_table(rng, header):
+    """The bytes of a valid zone table."""
+    table = header.fresh_table()
+    budget = header.max_active or header.nr_zones
+    for i in rng.sample(range(header.nr_zones), min(header.nr_zones, 64)):
+        zone = random_zone(rng, header, i, budget)
+        budget -= header.is_active(i, zone)
+        table[i] = header.encode(i, zone)
+    return table
+
+
+def make_data(rng, header, table):
+    """Something to read in some of the zones."""
+    pieces = []
+    for i in range(min(header.nr_zones, 16)):
+        zone = header.decode(i, table[i])
+        size = min(zone.end - header.start(i), 64 * KIB)
+        if size > 0:
+            pieces.append((header.data_offset + header.start(i),
+                           bytes([rng.randrange(1, 256)]) * size))
+    return pieces
+
+
+def make_length(rng, header, table):
+    """A length that suffices, the least one in most cases."""
+    least = header.least_length
+    if header.incompatible & SHORT_FILE and header.nr_zones <= 4096:
+        for i, raw in enumerate(table):
+            zone = header.decode(i, raw)
+            if zone.end > header.start(i):
+                least = max(least, header.data_offset + zone.end)
+    return least + rng.choice([0, 0, 0, 0, 512, 4096, MIB])
+
+
+def make_draft(rng):
+    """A valid image; it may be larger than the file system allows."""
+    extreme = rng.random() < 0.15
+    geometry = (extreme_geometry if extreme else random_geometry)(rng)
+    raw = make_header(rng, geometry)
+    if extreme and rng.random() < 0.9:
+        set_field(raw, 'incompatible', SHORT_FILE)
+        fix_checksum(raw)
+    header = Header(raw)
+    table = header.fresh_table() if extreme and rng.random() < 0.5 else \
+        make_table(rng, header)
+    pieces = make_data(rng, header, table)
+    whole = bytearray(header.table_offset) + table.tobytes()
+    whole[:512] = raw
+    return Draft(whole, make_length(rng, header, table), pieces)
+
+
+def read_draft(path):
+    """An image that the driver has made."""
+    with open(path, 'rb') as f:
+        data = f.read()
+    header = Header(data)
+    end = header.table_offset + header.nr_zones * 8
+    return Draft(bytearray(data[:end]), len(data),
+                 [(header.data_offset, data[header.data_offset:])])
+
+
+# Damage. Each of these changes a draft, and may leave it valid.
+
+EXTREME = [0, 1, 2, 7, 511, 512, 513, 4095, 4096, 4097, 1 << 20, 1 << 22,
+           (1 << 22) + 1, 1 << 30, (1 << 31) - 1, 1 << 31, (1 << 32) - 1,
+           1 << 32, 1 << 43, 1 << 58, MAX_SIZE, 1 << 59, 1 << 60,
+           (1 << 63) - 1, 1 << 63, (1 << 64) - 4096, (1 << 64) - 512,
+           (1 << 64) - 1]
+
+
+def extreme_value(rng, old, bits):
+    """Another value for a number."""
+    value = rng.choice([
+        rng.choice(EXTREME), rng.choice(EXTREME), rng.getrandbits(bits),
+        old + rng.choice([-1, 1, -8, 8, -512, 512, -4096, 4096, MIB, -MIB]),
+        old << rng.randrange(1, 12), old >> rng.randrange(1, 12), -old,
+        old ^ 1 << rng.randrange(bits)])
+    return value % (1 << bits)
+
+
+def flip_bits(rng, draft):
+    top = rng.choice([512, len(draft.raw)])
+    for _ in range(rng.choice([1, 1, 1, 2, 8, 64])):
+        draft.raw[rng.randrange(top)] ^= 1 << rng.randrange(8)
+
+
+def random_header_bytes(rng, draft):
+    start = rng.randrange(512)
+    for i in range(start, min(512, start + rng.choice([1, 2, 4, 8, 32, 512]))):
+        draft.raw[i] = rng.randrange(256)
+
+
+def change_fields(rng, draft):
+    """Numbers of the header, each for itself."""
+    numbers = [name for name in FIELDS if name not in ('magic', 'checksum')]
+    for name in rng.sample(numbers, rng.choice([1, 1, 1, 2, 3])):
+        bits = 64 if FIELDS[name][1] == '<Q' else 32
+        set_field(draft.raw, name,
+                  extreme_value(rng, get_field(draft.raw, name), bits))
+        draft.damage.append(name)
+    if rng.random() < 0.95:
+        fix_checksum(draft.raw)
+
+
+def change_geometry(rng, draft):
+    """A header that is plausible in itself, over a table of another device."""
+    geometry = rng.choice([random_geometry, extreme_geometry])(rng)
+    draft.raw[:512] = make_header(rng, geometry)
+    if rng.random() < 0.5:
+        set_field(draft.raw, 'incompatible', SHORT_FILE)
+        fix_checksum(draft.raw)
+    if rng.random() < 0.5:
+        resize_for_header(rng, draft)
+
+
+def resize_for_header(_rng, draft):
+    """As long as the header says."""
+    try:
+        draft.length = min(Header(draft.raw[:512]).least_length, LARGE_FILE)
+    except Invalid:
+        pass
+
+
+def change_features(rng, draft):
+    name = rng.choice(['incompatible', 'compatible', 'autoclear'])
+    value = rng.choice([0, 1, 2, 3, 1 << 63, rng.getrandbits(64)])
+    set_field(draft.raw, name, value)
+    fix_checksum(draft.raw)
+
+
+def grow_tail(rng, draft):
+    """Bytes of the header that are to be zero."""
+    draft.raw[rng.randrange(112, 512)] = rng.randrange(1, 256)
+    fix_checksum(draft.raw)
+
+
+def change_entries(rng, draft):
+    """Entries of the table: conditions and addresses of all kinds."""
+    offset = table_offset(draft)
+    count = (len(draft.raw) - offset) // 8
+    if count <= 0:
+        return
+    for i in rng.choices(range(count), k=rng.choice([1, 1, 2, 3, 8])):
+        old = struct.unpack_from('<Q', draft.raw, offset + i * 8)[0]
+        struct.pack_into('<Q', draft.raw, offset + i * 8,
+                         change_entry(rng, old, draft.raw, i))
+
+
+def change_entry(rng, old, raw, i):
+    kind = rng.randrange(5)
+    zone_size = get_field(raw, 'zone_size')
+    capacity = get_field(raw, 'zone_capacity')
+    if kind == 0:
+        return rng.getrandbits(64)
+    if kind == 1:
+        return old ^ 1 << rng.randrange(64)
+    if kind == 2:               # another condition
+        return old & (1 << 60) - 1 | rng.randrange(16) << 60
+    start = i * zone_size
+    end = start + rng.choice([0, capacity, zone_size, capacity // 2,
+                              rng.randrange(zone_size + 1) if zone_size else 0
+                              ]) + rng.choice([0, 0, -512, 512, -1, 1, 511])
+    if kind == 3:               # another address
+        return (old >> 59 << 59 | end % (1 << 59)) % (1 << 64)
+    return (rng.choice([1, 2, 3, 4, 13, 14, 15]) << 60 | end % (1 << 59))
+
+
+def activate_zones(rng, draft):
+    """More active zones than a limit that was low already."""
+    try:
+        header = Header(draft.raw[:512])
+    except Invalid:
+        return
+    if header.nr_zones > 4096:
+        return
+    set_field(draft.raw, 'max_active', rng.randint(1, 4))
+    set_field(draft.raw, 'max_open', 0)
+    fix_checksum(draft.raw)
+    for i in range(header.nr_conv, header.nr_zones):
+        where = header.table_offset + i * 8
+        if rng.random() < 0.5 and where + 8 <= len(draft.raw):
+            zone = Zone(rng.choice([IOPEN, EOPEN, CLOSED]),
+                        header.cap_limit(i) - SECTOR)
+            struct.pack_into('<Q', draft.raw, where, header.encode(i, zone))
+
+
+def truncate(rng, draft):
+    offset = table_offset(draft)
+    data = get_field(draft.raw, 'data_offset')
+    border = rng.choice([0, 512, offset, len(draft.raw), data, draft.length,
+                         *[where for where, _ in draft.pieces]])
+    length = rng.choice([border + rng.choice([-4096, -512, -1, 0, 1, 512]),
+                         rng.randrange(draft.length + 1)])
+    draft.length = min(max(length, 0), draft.length)
+
+
+def extend(rng, draft):
+    old = draft.length
+    draft.length = min(LARGE_FILE, old + rng.choice(
+        [1, 511, 512, 4096, MIB, 1 << 31, 1 << 32, 1 << 42]))
+    junk = bytes(rng.getrandbits(8) for _ in range(rng.choice([1, 512, 4096])))
+    draft.pieces.append((old, junk))
+
+
+def swap_blocks(rng, draft):
+    """As if writes had gone to the wrong place."""
+    size = rng.choice([512, 512, 4096])
+    blocks = len(draft.raw) // size
+    if blocks < 2:
+        return
+    one, two = (size * rng.randrange(blocks) for _ in range(2))
+    first = bytes(draft.raw[one:one + size])
+    second = bytes(draft.raw[two:two + size])
+    draft.raw[one:one + size] = second
+    if rng.random() < 0.7:
+        draft.raw[two:two + size] = first
+
+
+def lose_block(rng, draft):
+    """A block of zeroes, of ones, or of noise."""
+    size = rng.choice([512, 4096])
+    start = rng.randrange(-(-len(draft.raw) // size)) * size
+    end = min(start + size, len(draft.raw))
+    byte = rng.choice([0, 0, 0xff, None])
+    draft.raw[start:end] = bytes(
+        rng.randrange(256) if byte is None else byte
+        for _ in range(start, end))
+
+
+def shift(rng, draft):
+    """All moves by a few bytes."""
+    count = rng.choice([1, 8, 512])
+    draft.raw[:] = (bytes(count) + draft.raw)[:len(draft.raw)]
+
+
+def table_offset(draft):
+    """Where the table is, if the header can be trusted."""
+    offset = get_field(draft.raw, 'table_offset')
+    return offset if 512 <= offset < len(draft.raw) else ALIGNMENT
+
+
+def move_options(rng, draft):
+    """Options offset and len that do not suit."""
+    if rng.random() < 0.5:
+        draft.opt_len = rng.choice([
+            0, 511, 512, draft.length - 512, draft.length + 512,
+            rng.randrange(draft.length + 1), (1 << 63) - 1, (1 << 64) - 1])
+    else:
+        draft.base = rng.choice([512, 1000, 4096])
+        draft.opt_len = rng.choice([None, draft.length + 1])
+
+
+# How often each is done
+DAMAGE = [(flip_bits, 12), (random_header_bytes, 6), (change_fields, 25),
+          (change_geometry, 8), (change_features, 4), (grow_tail, 2),
+          (change_entries, 30), (activate_zones, 6), (truncate, 12),
+          (extend, 4), (swap_blocks, 6), (lose_block, 5), (shift, 2),
+          (resize_for_header, 4), (move_options, 3)]
+
+
+def place(rng, draft):
+    """Somewhere in a larger file."""
+    draft.base = ALIGNMENT * rng.choice([1, 3, 256, 1000])
+    if rng.random() < 0.5:
+        draft.opt_len = draft.length
+
+
+def make_image(rng, made_by_driver):
+    """A draft, damaged in most cases."""
+    if rng.random() < 0.3:
+        draft = read_draft(rng.choice(made_by_driver))
+    else:
+        draft = make_draft(rng)
+    if rng.random() < 0.15:
+        place(rng, draft)
+    # One in ten is left as it is: these must be opened.
+    for _ in range(rng.choice([0, 1, 1, 1, 1, 1, 1, 2, 2, 3])):
+        damage = rng.choices([d for d, _ in DAMAGE],
+                             weights=[w for _, w in DAMAGE])[0]
+        draft.damage.append(damage.__name__)
+        damage(rng, draft)
+        if damage in (flip_bits, random_header_bytes) and rng.random() < 0.5:
+            fix_checksum(draft.raw)
+            draft.damage.append('checksum repaired')
+    return draft

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run QEMU's programs and see how they fare: crash, hang, memory, reports."""
+
+import os
+import re
+import resource
+import select
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+PROMPT = 'qemu-io> '
+TIMEOUT = 120               # seconds for one command; the machine may be busy
+# A program that says more than this about one image floods somebody's log.
+MOST_OUTPUT = 1 << 20
+MIB = 1 << 20
+# What a program may need at most: some for itself, some for each zone.
+MEMORY, MEMORY_PER_ZONE = 256 * MIB, 128
+
+
+class Trouble(Exception):
+    """A program crashed, hung, or broke a bound."""
+
+
+def no_core():
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class Programs:
+    """The programs of a build, with sanitizer reports kept in a folder."""
+
+    def __init__(self, folder, temporary):
+        self.folder = Path(folder)
+        self.temporary = Path(temporary)
+        self.reports = self.temporary / 'sanitizer'
+        options = f'log_path={self.reports}:detect_leaks=1:exitcode=99' \
+                  ':quarantine_size_mb=8'
+        self.environment = dict(
+            os.environ, LC_ALL='C.UTF-8', ASAN_OPTIONS=options,
+            UBSAN_OPTIONS=f'log_path={self.reports}:halt_on_error=1'
+                          ':print_stacktrace=1')
+        self.executions = 0
+        self.most_memory = 0
+
+    def take_reports(self):
+        """What sanitizers have reported since the last call."""
+        text = ''
+        for path in sorted(self.temporary.glob('sanitizer.*')):
+            text += path.read_text(errors='replace')
+            path.unlink()
+        return text
+
+    def check_memory(self, used, zones):
+        self.most_memory = max(self.most_memory, used)
+        if used > MEMORY + MEMORY_PER_ZONE * zones:
+            raise Trouble(f'{used // MIB} MiB of memory used for '
+                          f'{zones} zones')
+
+    def run(self, name, *words, zones=0):
+        """Run a program to its end. Returns (exit status, what it said)."""
+        self.executions += 1
+        with tempfile.TemporaryFile(dir=self.temporary) as out:
+            # pylint: disable=consider-using-with  # reaped by wait4()
+            child = subprocess.Popen(
+                [self.folder / name, *words], env=self.environment,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                preexec_fn=no_core)
+            status, usage = wait(child)
+            size = out.tell()
+            out.seek(0)
+            text = out.read(MOST_OUTPUT).decode(errors='replace')
+        self.check_memory(usage.ru_maxrss * 1024, zones)
+        if status < 0:
+            raise Trouble(f'{name} ended by signal {-status}:\n{text[-3000:]}')
+        report = self.take_reports()
+        if report:
+            raise Trouble(f'{name}: sanitizer report:\n{report}')
+        if size > MOST_OUTPUT:
+            raise Trouble(f'{name} printed {size} bytes:\n{text[:500]}')
+        return status, text
+
+
+def wait(child):
+    """Returns (exit status, resource usage); status below zero: signal."""
+    hung = threading.Event()
+
+    def kill():
+        hung.set()
+        child.kill()
+
+    timer = threading.Timer(TIMEOUT, kill)
+    timer.start()
+    try:
+        _, raw, usage = os.wait4(child.pid, 0)
+    finally:
+        timer.cancel()
+    child.returncode = os.waitstatus_to_exitcode(raw)
+    if hung.is_set():
+        raise Trouble(f'{child.args[0]} did not end in {TIMEOUT} seconds')
+    return child.returncode, usage
+
+
+class QemuIo:
+    """One qemu-io that serves many images, one command at a time."""
+
+    def __init__(self, programs):
+        self.programs = programs
+        self.commands = 0
+        self.transcript = []
+        programs.executions += 1
+        # pylint: disable=consider-using-with  # lives as long as the object
+        self.child = subprocess.Popen(
+            [programs.folder / 'qemu-io'], env=programs.environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, preexec_fn=no_core)
+        self._read()
+
+    def _read(self):
+        """What is said up to the next prompt."""
+        data = b''
+        deadline = time.monotonic() + TIMEOUT
+        while not data.endswith(PROMPT.encode()):
+            left = deadline - time.monotonic()
+            if not select.select([self.child.stdout], [], [], max(left, 0))[0]:
+                raise Trouble(f'qemu-io hung:\n{self.tail(data)}')
+            chunk = os.read(self.child.stdout.fileno(), 1 << 16)
+            if not chunk:
+                raise Trouble(f'qemu-io died:\n{self.tail(data)}')
+            data += chunk
+            if len(data) > 16 * MIB:
+                raise Trouble(f'qemu-io floods:\n{self.tail(data[:1000])}')
+        return data[:-len(PROMPT)].decode(errors='replace')
+
+    def tail(self, data=b''):
+        """The end of what was said, for a report."""
+        said = '\n'.join(self.transcript[-40:])
+        return said + data.decode(errors='replace')[-3000:]
+
+    def command(self, line):
+        self.commands += 1
+        self.transcript.append(f'> {line}')
+        try:
+            self.child.stdin.write(line.encode() + b'\n')
+            self.child.stdin.flush()
+        except BrokenPipeError:
+            raise Trouble(f'qemu-io died:\n{self.tail()}') from None
+        text = self._read()
+        self.transcript.append(text[:2000])
+        return text
+
+    def open(self, options, read_only):
+        """Returns what it said, which is nothing if all is well."""
+        self.transcript.clear()
+        self.reset_peak()
+        flag = '-r' if read_only else '-t writeback'
+        return self.command(f'open {flag} -o {options}')
+
+    def report(self, offset, count):
+        """zrp: a list of (start, length, capacity, wp, condition, type)."""
+        text = self.command(f'zrp {offset} {count}')
+        return [tuple(int(number, 0) * unit for number, unit in
+                      zip(found, (512, 512, 512, 512, 1, 1)))
+                for found in re.findall(
+                    r'start: (\w+), len (\w+), cap (\w+), wptr (\w+), '
+                    r'zcond:(\d+), \[type: (\d)\]', text)]
+
+    def reset_peak(self):
+        """From now on, another peak of memory is measured."""
+        try:
+            Path(f'/proc/{self.child.pid}/clear_refs').write_text('5')
+        except OSError:         # it died, which will be noticed
+            pass
+
+    def check_memory(self, zones):
+        status = Path(f'/proc/{self.child.pid}/status').read_text()
+        peak = int(re.search(r'VmHWM:\s+(\d+) kB', status)[1])
+        self.programs.check_memory(peak * 1024, zones)
+
+    def end(self):
+        """Quit, and let the leak checker speak."""
+        try:
+            self.child.stdin.write(b'quit\n')
+            self.child.stdin.close()
+        except BrokenPipeError:
+            pass
+        status, _ = wait(self.child)
+        report = self.programs.take_reports()
+        if report:
+            raise Trouble(f'qemu-io: sanitizer report:\n{report}')
+        # It ends with 1 if its last command failed.
+        if status not in (0, 1):
+            raise Trouble(f'qemu-io ended with {status}:\n{self.tail()}')
+
+    def abandon(self):
+        """After trouble: the end of it, whatever its state."""
+        if self.child.poll() is None:
+            self.child.send_signal(signal.SIGKILL)
+        self.child.wait()
+        self.child.stdin.close()
+        self.child.stdout.close()
+        return self.programs.take_reports()

@@ -1,0 +1,390 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""An independent reader (and encoder) of images in the zoned format.
+
+Written from the specification of the format and not from the driver, so that
+a mistake of the one is seen by the other. Nothing here is quick or short at the
+price of being obvious: what a field may be stands where it is judged.
+"""
+
+import array
+import os
+import struct
+from typing import List, NamedTuple, Optional, Tuple
+
+HEADER_SIZE = 512
+ALIGNMENT = 4096            # of zone size, capacity, device size and table
+DATA_ALIGNMENT = 1 << 20
+SECTOR = 512
+MAX_ZONES = 1 << 22
+MAX_SIZE = (1 << 59) - ALIGNMENT
+INT64_MAX = (1 << 63) - 1
+SHORT_FILE = 1              # incompatible feature
+CONV_BIT = 1 << 59
+
+(NOT_WP, EMPTY, IOPEN, EOPEN, CLOSED) = range(5)
+(RDONLY, FULL, OFFLINE) = (13, 14, 15)
+OPEN_OR_CLOSED = (IOPEN, EOPEN, CLOSED)
+
+# name: (offset, struct format)
+FIELDS = {
+    'magic': (0, '<4s'),
+    'version': (4, '<I'),
+    'header_length': (8, '<I'),
+    'checksum': (12, '<I'),
+    'incompatible': (16, '<Q'),
+    'compatible': (24, '<Q'),
+    'autoclear': (32, '<Q'),
+    'size': (40, '<Q'),
+    'zone_size': (48, '<Q'),
+    'zone_capacity': (56, '<Q'),
+    'nr_zones': (64, '<I'),
+    'nr_conv': (68, '<I'),
+    'nr_seq': (72, '<I'),
+    'max_open': (76, '<I'),
+    'max_active': (80, '<I'),
+    'max_append': (84, '<I'),
+    'model': (88, '<I'),
+    'ext_size': (92, '<I'),
+    'table_offset': (96, '<Q'),
+    'data_offset': (104, '<Q'),
+    'ext_offset': (112, '<Q'),
+}
+FIRST_ZERO = 120
+
+
+def _crc_table():
+    table = []
+    for n in range(256):
+        for _ in range(8):
+            n = n >> 1 ^ (0x82f63b78 if n & 1 else 0)
+        table.append(n)
+    return table
+
+
+CRC_TABLE = _crc_table()
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc = crc >> 8 ^ CRC_TABLE[(crc ^ byte) & 0xff]
+    return crc ^ 0xffffffff
+
+
+def header_checksum(header):
+    """Of the first 512 bytes of an image."""
+    return crc32c(header[:12] + bytes(4) + header[16:HEADER_SIZE])
+
+
+def set_field(buffer, name, value):
+    offset, fmt = FIELDS[name]
+    struct.pack_into(fmt, buffer, offset, value)
+
+
+def get_field(buffer, name):
+    offset, fmt = FIELDS[name]
+    return struct.unpack_from(fmt, buffer, offset)[0]
+
+
+def fix_checksum(buffer):
+    set_field(buffer, 'checksum', header_checksum(bytes(buffer[:512])))
+
+
+class Invalid(Exception):
+    """An image that must not be opened; says why."""
+
+
+class Zone(NamedTuple):
+    cond: int
+    end: int            # byte of the device up to which the zone was written
+
+
+class Header:
+    """A valid header. Raises Invalid if that is not what the bytes are."""
+
+    def __init__(self, raw):
+        for name in FIELDS:
+            setattr(self, name, get_field(raw, name))
+        self._check_identity(raw)
+        self._check_geometry()
+        if any(raw[FIRST_ZERO:HEADER_SIZE]):
+            raise Invalid('bytes behind the last field are not zero')
+        self._check_layout()
+
+    def _check_identity(self, raw):
+        if self.magic != b'zone':
+            raise Invalid('magic')
+        if self.version != 1 or self.header_length != HEADER_SIZE:
+            raise Invalid('version or header length')
+        if self.checksum != header_checksum(raw):
+            raise Invalid('checksum')
+        if self.incompatible & ~SHORT_FILE:
+            raise Invalid('unknown incompatible feature')
+        if self.model != 1:
+            raise Invalid('zone model')
+        if self.ext_size or self.ext_offset:
+            raise Invalid('zone descriptor extension')
+
+    def _check_geometry(self):
+        if not 0 < self.size <= MAX_SIZE:
+            raise Invalid('device size')
+        if not 0 < self.zone_size <= self.size:
+            raise Invalid('zone size')
+        if not 0 < self.zone_capacity <= self.zone_size:
+            raise Invalid('zone capacity')
+        for number in (self.size, self.zone_size, self.zone_capacity):
+            if number % ALIGNMENT:
+                raise Invalid('alignment of a size')
+        if self.nr_zones != -(-self.size // self.zone_size):
+            raise Invalid('number of zones')
+        if self.nr_zones > MAX_ZONES:
+            raise Invalid('too many zones')
+        if self.nr_conv > self.nr_zones:
+            raise Invalid('conventional zones')
+        if self.nr_seq != self.nr_zones - self.nr_conv:
+            raise Invalid('sequential zones')
+        if self.max_active and self.max_open > self.max_active:
+            raise Invalid('max open is above max active')
+
+    def _check_layout(self):
+        if self.table_offset < HEADER_SIZE or self.table_offset % ALIGNMENT:
+            raise Invalid('table offset')
+        if self.table_offset + self.table_size > INT64_MAX:
+            raise Invalid('table end')
+        if self.data_offset < self.table_offset + self.table_size:
+            raise Invalid('data overlaps the table')
+        if self.data_offset % DATA_ALIGNMENT:
+            raise Invalid('alignment of the data')
+        if self.data_offset + self.size > INT64_MAX:
+            raise Invalid('data end')
+
+    @property
+    def table_size(self):
+        return -(-self.nr_zones * 8 // ALIGNMENT) * ALIGNMENT
+
+    @property
+    def least_length(self):
+        """Of the file, whatever the zones hold."""
+        if self.incompatible & SHORT_FILE:
+            return self.data_offset + min(self.nr_conv * self.zone_size,
+                                          self.size)
+        return self.data_offset + self.size
+
+    def start(self, i):
+        return i * self.zone_size
+
+    def limit(self, i):
+        return min((i + 1) * self.zone_size, self.size)
+
+    def is_conv(self, i):
+        return i < self.nr_conv
+
+    def cap_limit(self, i):
+        """The first byte of zone i that can never be written."""
+        if self.is_conv(i):
+            return self.limit(i)
+        return min(self.start(i) + self.zone_capacity, self.limit(i))
+
+    def decode(self, i, raw):
+        """The zone that an entry describes, or None if it cannot be."""
+        cond = raw >> 60
+        end = raw & (CONV_BIT - 1)
+        if bool(raw & CONV_BIT) != self.is_conv(i):
+            return None
+        if (cond == NOT_WP) != self.is_conv(i):
+            return None
+        least, most = self.start(i), self.cap_limit(i)
+        if cond == NOT_WP:
+            least = most
+        elif cond == EMPTY:
+            most = least
+        elif cond in OPEN_OR_CLOSED:
+            most -= SECTOR
+        elif cond not in (RDONLY, FULL, OFFLINE):
+            return None
+        if not least <= end <= most or end % SECTOR:
+            return None
+        return Zone(cond, end)
+
+    def encode(self, i, zone):
+        return (zone.cond << 60 | (CONV_BIT if self.is_conv(i) else 0)
+                | zone.end)
+
+    def power_cycled(self, i, zone):
+        """What becomes of a zone when the image is opened."""
+        if zone.cond in OPEN_OR_CLOSED:
+            if zone.end == self.start(i):
+                return Zone(EMPTY, zone.end)
+            return Zone(CLOSED, zone.end)
+        return zone
+
+    def is_active(self, i, zone):
+        return zone.cond in OPEN_OR_CLOSED and zone.end > self.start(i)
+
+    def fresh_table(self):
+        """All zones empty."""
+        conv = [self.encode(i, Zone(NOT_WP, self.limit(i)))
+                for i in range(self.nr_conv)]
+        first = EMPTY << 60 | self.nr_conv * self.zone_size
+        count = self.nr_zones - self.nr_conv
+        return array.array('Q', conv) + array.array(
+            'Q', range(first, first + count * self.zone_size, self.zone_size))
+
+
+class Image:
+    """What is in a file, from byte base on."""
+
+    def __init__(self, path, base=0, length=None):
+        self.header: Optional[Header] = None
+        self.why: Optional[str] = None      # the header is not valid
+        self.zones: List[Optional[Zone]] = []
+        self.length = length
+        with open(path, 'rb') as f:
+            self._read(f, base)
+
+    def _read(self, f, base):
+        # What is opened is a whole number of sectors.
+        file_length = os.fstat(f.fileno()).st_size
+        self.file_length = -(-file_length // SECTOR) * SECTOR
+        try:
+            if base % ALIGNMENT or base > self.file_length:
+                raise Invalid('option offset')
+            if self.length is None:
+                self.length = self.file_length - base
+            if self.length > self.file_length - base:
+                raise Invalid('option len')
+            if self.length < HEADER_SIZE:
+                raise Invalid('too short for a header')
+            raw = read_at(f, base, HEADER_SIZE)
+            header = Header(raw)
+            if base + header.data_offset + header.size > INT64_MAX:
+                raise Invalid('option offset with this size')
+        except Invalid as reason:
+            self.why = str(reason)
+            return
+        self.header = header
+        table = array.array('Q', read_at(f, base + header.table_offset,
+                                         header.nr_zones * 8))
+        self._decode(table)
+
+    def _decode(self, table):
+        header = self.header
+        if table == header.fresh_table():
+            # Large and empty is a case of its own, for the sake of speed.
+            self.zones = LazyZones(header)
+            return
+        self.zones = [header.decode(i, raw) for i, raw in enumerate(table)]
+
+    @property
+    def pristine(self):
+        """All zones are empty."""
+        return isinstance(self.zones, LazyZones)
+
+    def impossible(self):
+        """The zones whose entries cannot be."""
+        if self.pristine:
+            return []
+        return [i for i, zone in enumerate(self.zones) if zone is None]
+
+    def surplus(self):
+        """The zones that are active beyond the limit."""
+        if self.pristine or not self.header.max_active:
+            return []
+        active = [i for i, zone in enumerate(self.zones)
+                  if zone and self.header.is_active(i, zone)]
+        return active[self.header.max_active:]
+
+    def needed_length(self, zones):
+        needed = self.header.least_length
+        if isinstance(zones, LazyZones):
+            return needed
+        for i, zone in enumerate(zones):
+            if zone and zone.end > self.header.start(i):
+                needed = max(needed, self.header.data_offset + zone.end)
+        return needed
+
+    def is_short(self):
+        return self.length < self.needed_length(self.zones)
+
+    @property
+    def valid(self):
+        """Whether the driver must open it; if not, it must refuse to."""
+        return (self.header is not None and not self.impossible()
+                and not self.surplus() and not self.is_short())
+
+    def opened(self):
+        """The zones of a valid image as they are after opening."""
+        if self.pristine:
+            return self.zones
+        return [self.header.power_cycled(i, zone)
+                for i, zone in enumerate(self.zones)]
+
+    def repaired(self):
+        """The zones as they must be after a repair, power-cycled."""
+        if self.pristine:
+            return self.zones
+        header = self.header
+        zones = []
+        surplus = set(self.surplus())
+        for i, zone in enumerate(self.zones):
+            if zone is None:
+                zone = Zone(NOT_WP if header.is_conv(i) else FULL,
+                            header.cap_limit(i))
+            elif i in surplus:
+                zone = Zone(FULL, zone.end)
+            zones.append(header.power_cycled(i, zone))
+        return zones
+
+
+class LazyZones:
+    """The zones of a new image, which may be millions."""
+
+    def __init__(self, header):
+        self.header = header
+
+    def __len__(self):
+        return self.header.nr_zones
+
+    def __getitem__(self, i):
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        if self.header.is_conv(i):
+            return Zone(NOT_WP, self.header.limit(i))
+        return Zone(EMPTY, self.header.start(i))
+
+    def __eq__(self, other):
+        if isinstance(other, LazyZones):
+            return len(self) == len(other)
+        return list(self) == other
+
+
+def read_at(f, offset, size):
+    """What is behind the end of the file reads as zeroes."""
+    if offset > INT64_MAX - size:
+        return bytes(size)
+    f.seek(offset)
+    data = f.read(size)
+    return data + bytes(size - len(data))
+
+
+def same_zones(left, right):
+    """Lists or LazyZones, in any combination."""
+    if isinstance(left, LazyZones) and isinstance(right, LazyZones):
+        return len(left) == len(right)
+    return list(left) == list(right)
+
+
+def fingerprint(path) -> Tuple:
+    """Changes whenever a file is written; reads no holes."""
+    with open(path, 'rb') as f:
+        stat = os.fstat(f.fileno())
+        parts, position = [], 0
+        while True:
+            try:
+                start = os.lseek(f.fileno(), position, os.SEEK_DATA)
+            except OSError:         # no data behind this
+                break
+            position = os.lseek(f.fileno(), start, os.SEEK_HOLE)
+            f.seek(start)
+            parts.append((start, hash(f.read(position - start))))
+    return stat.st_size, stat.st_mtime_ns, tuple(parts)
