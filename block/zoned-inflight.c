@@ -42,6 +42,8 @@ struct ZonedFlight {
 
     /* Those who wait until nothing is in flight. */
     CoQueue idle;
+
+    /* One that is put away is as flight_new() has made it: all unused. */
 };
 
 static bool flight_is_busy(const ZonedFlight *f)
@@ -67,16 +69,22 @@ void zoned_inflight_destroy(ZonedInflight *in, uint32_t nr_zones)
     g_clear_pointer(&in->of_zone, g_free);
 }
 
+static ZonedFlight *flight_new(void)
+{
+    ZonedFlight *f = g_new0(ZonedFlight, 1);
+
+    QTAILQ_INIT(&f->writes);
+    qemu_co_queue_init(&f->idle);
+    return f;
+}
+
 static ZonedFlight *flight_get(ZonedInflight *in, uint32_t i)
 {
     ZonedFlight *f = in->of_zone[i];
 
     if (!f) {
-        f = in->spare ?: g_new(ZonedFlight, 1);
+        f = in->spare ?: flight_new();
         in->spare = NULL;
-        *f = (ZonedFlight) {};
-        QTAILQ_INIT(&f->writes);
-        qemu_co_queue_init(&f->idle);
         in->of_zone[i] = f;
     }
     return f;
@@ -99,7 +107,9 @@ static void coroutine_fn flight_idle(ZonedInflight *in, uint32_t i)
 {
     ZonedFlight *f = in->of_zone[i];
 
-    qemu_co_queue_restart_all(&f->idle);
+    if (!qemu_co_queue_empty(&f->idle)) {
+        qemu_co_queue_restart_all(&f->idle);
+    }
     if (!f->lost_error) {
         flight_put(in, i);
     }
@@ -128,26 +138,18 @@ static ZonedExclusion *find_exclusion(const ZonedInflight *in, uint32_t first,
 }
 
 /*
- * Waits until zone @i takes writes.  Called and returns with the lock, which is
- * given up meanwhile.
+ * The queue in which a write to zone @i has to wait, because the zone is held by
+ * an exclusion or is failing what is in flight; NULL if the write can begin.
  */
-static void coroutine_fn wait_for_zone(BlockDriverState *bs, uint32_t i)
+static CoQueue *find_obstacle(const ZonedInflight *in, uint32_t i)
 {
-    BDRVZonedState *s = bs->opaque;
-    ZonedInflight *in = &s->inflight;
+    ZonedExclusion *ex = find_exclusion(in, i, i);
+    ZonedFlight *f = in->of_zone[i];
 
-    for (;;) {
-        ZonedExclusion *ex = find_exclusion(in, i, i);
-        ZonedFlight *f = in->of_zone[i];
-
-        if (ex) {
-            qemu_co_queue_wait(&ex->waiters, &bs->wps->colock);
-        } else if (f && f->error) {
-            qemu_co_queue_wait(&f->idle, &bs->wps->colock);
-        } else {
-            return;
-        }
+    if (ex) {
+        return &ex->waiters;
     }
+    return f && f->error ? &f->idle : NULL;
 }
 
 /*
@@ -168,16 +170,14 @@ static int follow_lost_writes(BDRVZonedState *s, uint32_t i, ZonedWrite *w)
     return f->lost_error;
 }
 
-/* The zone goes on without those who relied on the failed writes. */
+/* The zone, in which nothing is in flight, goes on without the lost writes. */
 static void forget_lost_writes(ZonedInflight *in, uint32_t i)
 {
     ZonedFlight *f = in->of_zone[i];
 
-    if (f && f->lost_error) {
+    if (f) {
         f->lost_error = 0;
-        if (!flight_is_busy(f)) {
-            flight_put(in, i);
-        }
+        flight_put(in, i);
     }
 }
 
@@ -205,11 +205,14 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
     BDRVZonedState *s = bs->opaque;
     ZonedInflight *in = &s->inflight;
     ZonedFlight *f;
+    CoQueue *obstacle;
     int ret;
 
     zoned_lock(bs);
     for (;;) {
-        wait_for_zone(bs, i);
+        while ((obstacle = find_obstacle(in, i))) {
+            qemu_co_queue_wait(obstacle, &bs->wps->colock);
+        }
         ret = try_begin(s, i, append, w);
         if (ret != -EAGAIN) {
             break;
@@ -223,8 +226,8 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
     }
 
     if (ret == 0) {
-        forget_lost_writes(in, i);
         f = flight_get(in, i);
+        f->lost_error = 0;
         f->nr_pending++;
         w->done = false;
         w->acked = false;

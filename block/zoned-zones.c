@@ -36,10 +36,10 @@ static void lru_append(ZonedZones *z, uint32_t i)
     z->lru_last = i;
 }
 
-/* Zone @i is written: of the implicitly open ones, it is closed last. */
+/* Implicitly open zone @i is written: it will be closed last of all. */
 static void lru_touch(ZonedZones *z, uint32_t i)
 {
-    if (z->lru && z->lru_last != i && zoned_zones_cond(z, i) == BLK_ZS_IOPEN) {
+    if (z->lru_last != i) {
         lru_remove(z, i);
         lru_append(z, i);
     }
@@ -242,7 +242,9 @@ int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
         change_zone(z, i, BLK_ZS_IOPEN, end + bytes);
     } else {
         set_word(z, i, cond, end + bytes);
-        lru_touch(z, i);
+        if (z->lru && cond == BLK_ZS_IOPEN) {
+            lru_touch(z, i);
+        }
     }
     return 0;
 }

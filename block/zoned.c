@@ -309,6 +309,19 @@ static int zoned_reopen_prepare(BDRVReopenState *state,
     return 0;
 }
 
+static void zoned_reopen_commit_post(BDRVReopenState *state)
+{
+    Error *local_err = NULL;
+
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+
+    if ((state->flags & BDRV_O_RDWR) &&
+        clear_autoclear_features(state->bs, &local_err) < 0) {
+        /* It is too late to refuse. */
+        error_report_err(local_err);
+    }
+}
+
 /* The source of an incoming migration is done with the image: read it again. */
 static void coroutine_fn GRAPH_RDLOCK
 zoned_co_invalidate_cache(BlockDriverState *bs, Error **errp)
@@ -798,6 +811,7 @@ static BlockDriver bdrv_zoned = {
     .bdrv_open                  = zoned_open,
     .bdrv_close                 = zoned_close,
     .bdrv_reopen_prepare        = zoned_reopen_prepare,
+    .bdrv_reopen_commit_post    = zoned_reopen_commit_post,
     .bdrv_child_perm            = bdrv_default_perms,
     .bdrv_co_create             = zoned_co_create,
     .bdrv_co_create_opts        = zoned_co_create_opts,
