@@ -127,13 +127,29 @@ def create(path: str, size: Union[int, str], **opts: Any) -> None:
 
 
 class Session(iotests.QemuIoInteractive):
-    """A qemu-io that runs one command after another."""
+    """
+    A qemu-io that runs one command after another.  As a context manager, it
+    closes the image at the end.
+    """
 
     def __init__(self, image: Union[str, Node], *args: str) -> None:
         if isinstance(image, str):
             super().__init__(*args, image)
         else:
             super().__init__(*args, '--image-opts', options(image))
+
+    def __enter__(self) -> 'Session':
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.running():
+            self.close()
+
+    def close(self) -> None:
+        """Closes the image and ends the process."""
+        super().close()
+        # 1: a command has failed
+        assert self._p.returncode in (0, 1), self._p.returncode
 
     def error(self, command: str) -> Optional[str]:
         """
