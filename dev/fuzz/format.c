@@ -3,13 +3,15 @@
  *
  * An input is
  *
- *   byte 0        bit 0: leave the checksum of the header as it is; else it is
+ *   byte 0        bit 0: leave the checksum of the header as it is, and bit 1:
+ *                 the numbers of all and of sequential zones; else they are
  *                 made right, as little would ever be accepted otherwise
  *   bytes 1-2     a byte of the header behind its fields (modulo their number),
  *   byte 3        and what it is set to
  *   bytes 4-123   the fields of the header; missing ones are 0
  *   then          a number of times: 4 bytes, the number of a zone (modulo the
- *                 number of zones), and 8 bytes, the entry of that zone
+ *                 number of zones), and 8 bytes, its entry; this is also tried
+ *                 for other zones and with other addresses
  *
  * Whatever the input, the module must come to the same judgement as the rules
  * of the specification in tests/unit/zoned-format-rules.h, say why if it
@@ -19,12 +21,15 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qemu/error-report.h"
+#include "qemu/bswap.h"
 #include "block/zoned-format.h"
 #include "tests/unit/zoned-format-rules.h"
 
 #define CONTROL_SIZE 4
 #define RECORD_SIZE 12
+
+#define LEAVE_CHECKSUM 1
+#define LEAVE_ZONES 2
 
 /* Stops with a message; the fuzzer keeps the input. */
 #define MUST(what)                                                      \
@@ -35,8 +40,6 @@
             abort();                                                    \
         }                                                               \
     } while (0)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void must_be_usable(const ZonedHeader *h)
 {
@@ -59,19 +62,21 @@ static void must_be_usable(const ZonedHeader *h)
     MUST(zoned_header_min_file_size(h) <= h->data_offset + geo->size);
 }
 
-static void try_entry(const ZonedHeader *h, const uint8_t *header, uint32_t i,
-                      uint64_t raw)
+/* Making the message of a refusal costs much more than refusing: @explain. */
+static void try_value(const ZonedHeader *h, const uint8_t *header, uint32_t i,
+                      uint64_t value, bool explain)
 {
     const ZonedGeometry *geo = &h->geo;
-    uint64_t value = rules_get((const uint8_t *)&raw, 0, 8);
+    uint64_t raw = cpu_to_le64(value);
     ZonedEntry entry = { .cond = 5, .end = UINT64_MAX };
     Error *err = NULL;
-    bool accepted = zoned_entry_decode(geo, i, raw, &entry, &err);
+    bool accepted = zoned_entry_decode(geo, i, raw, &entry,
+                                       explain ? &err : NULL);
 
     MUST(accepted == rules_accept_entry(header, i, value));
-    MUST(accepted == !err);
+    MUST(!explain || accepted == !err);
     if (!accepted) {
-        MUST(error_get_pretty(err)[0]);
+        MUST(!explain || error_get_pretty(err)[0]);
         error_free(err);
         return;
     }
@@ -83,21 +88,40 @@ static void try_entry(const ZonedHeader *h, const uint8_t *header, uint32_t i,
     MUST(zoned_entry_encode(geo, i, &entry) == raw);
 }
 
-/* Entry @raw for zone @i, and for the zones where things change */
+/* Entry @value, and the same with the addresses where judgements change */
+static void try_entry(const ZonedHeader *h, const uint8_t *header, uint32_t i,
+                      uint64_t value)
+{
+    const uint64_t address_mask = (1ULL << 59) - 1;
+    const uint64_t edges[] = {
+        zoned_zone_start(&h->geo, i), zoned_zone_cap_limit(&h->geo, i),
+        zoned_zone_limit(&h->geo, i),
+    };
+
+    try_value(h, header, i, value, true);
+    for (int e = 0; e < ARRAY_SIZE(edges); e++) {
+        for (int sectors = -1; sectors <= 1; sectors++) {
+            uint64_t address = (edges[e] + sectors * 512) & address_mask;
+
+            try_value(h, header, i, (value & ~address_mask) | address, false);
+        }
+    }
+}
+
+/* Entry @value for zone @i, and for the zones where judgements change */
 static void try_zones(const ZonedHeader *h, const uint8_t *header, uint32_t i,
-                      uint64_t raw)
+                      uint64_t value)
 {
     uint32_t nr_zones = h->geo.nr_zones;
     uint32_t nr_conv = h->geo.nr_conv;
 
-    try_entry(h, header, i % nr_zones, raw);
-    try_entry(h, header, 0, raw);
-    try_entry(h, header, nr_zones - 1, raw);
+    try_entry(h, header, i % nr_zones, value);
+    try_entry(h, header, nr_zones - 1, value);
     if (nr_conv > 0) {
-        try_entry(h, header, nr_conv - 1, raw);
+        try_entry(h, header, nr_conv - 1, value);
     }
     if (nr_conv < nr_zones) {
-        try_entry(h, header, nr_conv, raw);
+        try_entry(h, header, nr_conv, value);
     }
 }
 
@@ -123,6 +147,19 @@ static bool try_header(const uint8_t *header, ZonedHeader *h)
     return true;
 }
 
+/* As many zones as the sizes make */
+static void fix_zones(uint8_t *header)
+{
+    uint64_t size = rules_get(header, AT_SIZE, 8);
+    uint64_t zone_size = rules_get(header, AT_ZONE_SIZE, 8);
+    uint64_t nr_zones = zone_size ? size / zone_size + !!(size % zone_size) : 0;
+
+    rules_put(header, AT_NR_ZONES, 4, nr_zones);
+    rules_put(header, AT_NR_SEQ, 4,
+              nr_zones - rules_get(header, AT_NR_CONV, 4));
+}
+
+/* What libFuzzer calls */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t control[CONTROL_SIZE] = {};
@@ -142,16 +179,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size -= n;
     header[AT_ZEROES + rules_get(control, 1, 2) %
            (ZONED_HEADER_SIZE - AT_ZEROES)] = control[3];
-    if (!(control[0] & 1)) {
+    if (!(control[0] & LEAVE_ZONES)) {
+        fix_zones(header);
+    }
+    if (!(control[0] & LEAVE_CHECKSUM)) {
         rules_fix_checksum(header);
     }
 
     if (try_header(header, &h)) {
         for (; size >= RECORD_SIZE; data += RECORD_SIZE, size -= RECORD_SIZE) {
-            uint64_t raw;
-
-            memcpy(&raw, data + 4, sizeof(raw));
-            try_zones(&h, header, rules_get(data, 0, 4), raw);
+            try_zones(&h, header, rules_get(data, 0, 4), rules_get(data, 4, 8));
         }
     }
     return 0;
