@@ -1,8 +1,9 @@
 /*
  * zoned block format driver: qemu-img check
  *
- * The node was opened with BDRV_O_CHECK: the header is valid, but the zones may
- * be anything.  Here the table is read again, and each entry that cannot be is
+ * The node was opened with BDRV_O_CHECK: the header is valid, or what was left
+ * of it determined the rest (zoned_header_rebuild()), but the zones may be
+ * anything.  Here the table is read again, and each entry that cannot be is
  * reported with its zone and value.
  *
  * A repair gives up no data.  An impossible entry becomes FULL up to the
@@ -20,6 +21,7 @@ typedef struct ZonedCheck {
     BlockDriverState *bs;
     BdrvCheckResult *result;
     bool fix;
+    int64_t length;             /* of the file, in bytes */
     uint32_t nr_active;         /* active zones so far */
 } ZonedCheck;
 
@@ -58,6 +60,22 @@ static bool entry_is_active(const ZonedGeometry *geo, uint32_t i,
     }
 }
 
+/* Up to where zone @i may hold data, if nothing else is known of it. */
+static uint64_t possible_end(const ZonedCheck *c, uint32_t i)
+{
+    BDRVZonedState *s = c->bs->opaque;
+    uint64_t start = zoned_zone_start(&s->header.geo, i);
+    uint64_t end = zoned_zone_cap_limit(&s->header.geo, i);
+    int64_t in_file = c->length - zoned_file_offset(s, start);
+
+    if (s->header.incompatible_features & ZONED_INCOMPAT_SHORT_FILE) {
+        /* There is nothing behind the end of the file. */
+        in_file = MAX(QEMU_ALIGN_DOWN(in_file, ZONED_WRITE_GRANULARITY), 0);
+        end = MIN(end, start + in_file);
+    }
+    return end;
+}
+
 /* Checks zone @i, whose entry is @raw. */
 static void coroutine_fn check_zone(ZonedCheck *c, uint32_t i, uint64_t raw)
 {
@@ -67,7 +85,8 @@ static void coroutine_fn check_zone(ZonedCheck *c, uint32_t i, uint64_t raw)
     Error *err = NULL;
 
     if (!zoned_entry_decode(geo, i, raw, &entry, &err)) {
-        entry.end = zoned_zone_cap_limit(geo, i);
+        entry.end = zoned_zone_is_conv(geo, i) ? zoned_zone_limit(geo, i)
+                                               : possible_end(c, i);
     } else if (entry_is_active(geo, i, &entry) && geo->max_active &&
                c->nr_active >= geo->max_active) {
         error_setg(&err, "Zone %u is %s, but %u zones before it are active and "
@@ -83,6 +102,32 @@ static void coroutine_fn check_zone(ZonedCheck *c, uint32_t i, uint64_t raw)
         repair_zone(c, i, entry.end);
         c->result->corruptions_fixed++;
     }
+}
+
+/* The header in the file is damaged, but could be rebuilt in memory. */
+static int coroutine_fn GRAPH_RDLOCK check_header(ZonedCheck *c)
+{
+    BDRVZonedState *s = c->bs->opaque;
+    uint8_t buf[ZONED_HEADER_SIZE];
+    Error *err = NULL;
+    int ret;
+
+    if (!s->header_rebuilt) {
+        return 0;
+    }
+    error_setg(&err, "The header is damaged; what is left of it determines the "
+               "rest");
+    report_corruption(c, err);
+    if (c->fix) {
+        zoned_header_encode(&s->header, buf);
+        ret = bdrv_co_pwrite(c->bs->file, s->base, sizeof(buf), buf, 0);
+        if (ret < 0) {
+            c->result->check_errors++;
+            return ret;
+        }
+        c->result->corruptions_fixed++;
+    }
+    return 0;
 }
 
 static int coroutine_fn GRAPH_RDLOCK check_table(ZonedCheck *c)
@@ -127,28 +172,24 @@ static int64_t needed_length(const BDRVZonedState *s)
 static int coroutine_fn GRAPH_RDLOCK check_length(ZonedCheck *c)
 {
     BDRVZonedState *s = c->bs->opaque;
-    int64_t length = bdrv_co_getlength(c->bs->file->bs);
     int64_t needed = needed_length(s);
     Error *err = NULL;
+    Error *truncate_err = NULL;
     int ret;
 
-    if (length < 0) {
-        c->result->check_errors++;
-        return length;
-    }
     c->result->image_end_offset = needed;
-    if (length >= needed) {
+    if (c->length >= needed) {
         return 0;
     }
 
     error_setg(&err, "The file has %" PRId64 " bytes and needs %" PRId64
-               "; what is missing reads as zeroes", length, needed);
+               "; what is missing reads as zeroes", c->length, needed);
     report_corruption(c, err);
     if (c->fix) {
         ret = bdrv_co_truncate(c->bs->file, needed, false, PREALLOC_MODE_OFF, 0,
-                               &err);
+                               &truncate_err);
         if (ret < 0) {
-            error_report_err(err);
+            error_report_err(truncate_err);
             c->result->check_errors++;
             return ret;
         }
@@ -161,19 +202,29 @@ int coroutine_fn GRAPH_RDLOCK zoned_co_check(BlockDriverState *bs,
                                              BdrvCheckResult *result,
                                              BdrvCheckMode fix)
 {
+    BDRVZonedState *s = bs->opaque;
     ZonedCheck c = {
         .bs = bs,
         .result = result,
         .fix = fix & BDRV_FIX_ERRORS,
+        .length = bdrv_co_getlength(bs->file->bs),
     };
     int ret;
 
-    ret = check_table(&c);
+    if (c.length < 0) {
+        result->check_errors++;
+        return c.length;
+    }
+    ret = check_header(&c);
+    if (ret == 0) {
+        ret = check_table(&c);
+    }
     if (ret == 0) {
         ret = check_length(&c);
     }
     if (ret == 0 && c.fix) {
         ret = zoned_co_commit_durable(bs);
+        s->header_rebuilt = false;
     }
     return ret;
 }

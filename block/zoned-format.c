@@ -290,6 +290,51 @@ int zoned_header_decode(ZonedHeader *h, const uint8_t *buf, Error **errp)
     return check_layout(h, errp) ? 0 : -EINVAL;
 }
 
+static bool header_is_valid(const uint8_t *buf)
+{
+    ZonedHeader h;
+
+    return zoned_header_decode(&h, buf, NULL) == 0;
+}
+
+bool zoned_header_rebuild(uint8_t *buf)
+{
+    ZonedDiskHeader disk;
+    unsigned nr_found = 0;
+    unsigned found_pos = 0;
+    uint8_t found_value = 0;
+
+    memcpy(&disk, buf, sizeof(disk));
+    memcpy(disk.magic, ZONED_MAGIC, sizeof(disk.magic));
+    disk.version = cpu_to_le32(ZONED_VERSION);
+    disk.header_length = cpu_to_le32(ZONED_HEADER_SIZE);
+    disk.model = cpu_to_le32(HEADER_MODEL_HOST_MANAGED);
+    memset(disk.zeroes, 0, sizeof(disk.zeroes));
+    memcpy(buf, &disk, sizeof(disk));
+    if (header_is_valid(buf)) {
+        return true;
+    }
+
+    for (unsigned pos = 0; pos < ZONED_HEADER_SIZE; pos++) {
+        uint8_t damaged = buf[pos];
+
+        for (unsigned value = 0; value <= UINT8_MAX; value++) {
+            buf[pos] = value;
+            if (header_is_valid(buf)) {
+                nr_found++;
+                found_pos = pos;
+                found_value = value;
+            }
+        }
+        buf[pos] = damaged;
+    }
+    if (nr_found != 1) {
+        return false;
+    }
+    buf[found_pos] = found_value;
+    return true;
+}
+
 uint64_t zoned_entry_encode(const ZonedGeometry *geo, uint32_t i,
                             const ZonedEntry *entry)
 {

@@ -75,6 +75,15 @@ bool zoned_header_probe(const uint8_t *buf, size_t size);
  */
 int zoned_header_decode(ZonedHeader *h, const uint8_t *buf, Error **errp);
 
+/*
+ * Tries to restore the damaged header in the ZONED_HEADER_SIZE bytes at @buf,
+ * and does so only if what is left determines it: fields that are the same in
+ * all images, and one byte anywhere, if there is just one value of one byte
+ * with which the header is valid and has its checksum.
+ * Returns true if @buf is now a header that zoned_header_decode() accepts.
+ */
+bool zoned_header_rebuild(uint8_t *buf);
+
 /* Bytes of the zone table, rounded up to whole blocks. */
 uint64_t zoned_table_size(const ZonedGeometry *geo);
 

@@ -59,11 +59,12 @@ static int zoned_probe(const uint8_t *buf, int buf_size, const char *filename)
 }
 
 /*
- * Bytes from the start of the image to its end, as options and file say.
+ * Bytes from the start of the image to its end, as options and file say; with
+ * @bounded set, there may be something else behind it.
  * Negative errno on failure.
  */
 static int64_t GRAPH_RDLOCK image_length(BlockDriverState *bs, QDict *options,
-                                         Error **errp)
+                                         bool *bounded, Error **errp)
 {
     BDRVZonedState *s = bs->opaque;
     g_autoptr(QemuOpts) opts = qemu_opts_create(&zoned_runtime_opts, NULL, 0,
@@ -90,6 +91,7 @@ static int64_t GRAPH_RDLOCK image_length(BlockDriverState *bs, QDict *options,
                    PRId64 " bytes)", s->base, file_length);
         return -EINVAL;
     }
+    *bounded = qemu_opt_get(opts, ZONED_OPT_LEN);
     len = qemu_opt_get_size(opts, ZONED_OPT_LEN, file_length - s->base);
     if (len > file_length - s->base) {
         error_setg(errp, "offset %" PRIu64 " and len %" PRIu64 " reach beyond "
@@ -100,10 +102,11 @@ static int64_t GRAPH_RDLOCK image_length(BlockDriverState *bs, QDict *options,
     return len;
 }
 
-/* Reads the header of an image of @length bytes. */
+/* Reads the header of an image of @length bytes, see image_length(). */
 static int GRAPH_RDLOCK read_header(BlockDriverState *bs, int64_t length,
-                                    Error **errp)
+                                    bool bounded, Error **errp)
 {
+    ERRP_GUARD();
     BDRVZonedState *s = bs->opaque;
     uint8_t buf[ZONED_HEADER_SIZE];
     uint64_t needed;
@@ -120,10 +123,24 @@ static int GRAPH_RDLOCK read_header(BlockDriverState *bs, int64_t length,
         return ret;
     }
     ret = zoned_header_decode(&s->header, buf, errp);
+    if (ret == -EINVAL && (bs->open_flags & BDRV_O_CHECK) &&
+        zoned_header_rebuild(buf)) {
+        error_free(*errp);
+        *errp = NULL;
+        s->header_rebuilt = true;
+        ret = zoned_header_decode(&s->header, buf, errp);
+    }
     if (ret < 0) {
         return ret;
     }
 
+    /* An image that may grow must not grow into what is behind it. */
+    needed = s->header.data_offset + s->header.geo.size;
+    if (bounded && length < needed) {
+        error_setg(errp, "len %" PRId64 " is too small for this image, which "
+                   "needs %" PRIu64, length, needed);
+        return -EINVAL;
+    }
     needed = zoned_header_min_file_size(&s->header);
     if (length < needed && !(bs->open_flags & BDRV_O_CHECK)) {
         error_setg(errp, "Zoned image is truncated: it has %" PRId64 " bytes "
@@ -256,6 +273,7 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
 {
     BDRVZonedState *s = bs->opaque;
     int64_t length;
+    bool bounded;
     int ret;
 
     ret = bdrv_open_file_child(NULL, options, "file", bs, errp);
@@ -265,11 +283,11 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
 
     GRAPH_RDLOCK_GUARD_MAINLOOP();
 
-    length = image_length(bs, options, errp);
+    length = image_length(bs, options, &bounded, errp);
     if (length < 0) {
         return length;
     }
-    ret = read_header(bs, length, errp);
+    ret = read_header(bs, length, bounded, errp);
     if (ret < 0) {
         return ret;
     }
@@ -355,6 +373,13 @@ static void zoned_refresh_limits(BlockDriverState *bs, Error **errp)
     bs->bl.max_active_zones = geo->max_active;
     bs->bl.max_append_sectors = geo->max_append_sectors;
     bs->bl.write_granularity = ZONED_WRITE_GRANULARITY;
+
+    /*
+     * The file splits what is too large for it.  The block layer must not do so
+     * here: the parts of a write would be writes of their own, and others could
+     * come between them.
+     */
+    bs->bl.max_transfer = 0;
 }
 
 /*
@@ -608,28 +633,48 @@ static void add_zone_to_runs(const ZonedGeometry *geo, GArray *runs, uint32_t i)
 }
 
 /*
- * Applies @op to the zones of @ex in order, up to the first that refuses it.
- * The zones that have changed go into @changed.
+ * Applies @op to zones *@i to @last in order, up to the first that refuses it,
+ * which *@i is then.  The zones that have changed go into @changed.
  */
 static int coroutine_fn mgmt_zones(BlockDriverState *bs, BlockZoneOp op,
-                                   const ZonedExclusion *ex, bool all,
+                                   uint32_t *i, uint32_t last, bool all,
                                    GArray *changed)
 {
     BDRVZonedState *s = bs->opaque;
     int ret = 0;
 
     zoned_lock(bs);
-    for (uint32_t i = ex->first; i <= ex->last && ret >= 0; i++) {
-        if (all && zoned_zone_is_conv(&s->header.geo, i)) {
+    for (; *i <= last; (*i)++) {
+        if (all && zoned_zone_is_conv(&s->header.geo, *i)) {
             continue;
         }
-        ret = zoned_zones_mgmt(&s->zones, op, i, all);
+        ret = zoned_zones_mgmt(&s->zones, op, *i, all);
+        if (ret < 0) {
+            break;
+        }
         if (ret > 0) {
-            add_zone_to_runs(&s->header.geo, changed, i);
+            add_zone_to_runs(&s->header.geo, changed, *i);
         }
     }
     zoned_unlock(bs);
     return MIN(ret, 0);
+}
+
+/* Applies @op to the zones of @ex, committing first where a zone asks for it */
+static int coroutine_fn GRAPH_RDLOCK
+mgmt_exclusion(BlockDriverState *bs, BlockZoneOp op, const ZonedExclusion *ex,
+               bool all, GArray *changed)
+{
+    uint32_t i = ex->first;
+    int ret;
+
+    while ((ret = mgmt_zones(bs, op, &i, ex->last, all, changed)) == -EAGAIN) {
+        ret = zoned_co_commit_durable(bs);
+        if (ret < 0) {
+            return host_error(ret);
+        }
+    }
+    return ret;
 }
 
 /*
@@ -709,7 +754,7 @@ zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op, int64_t offset,
     ex.first = zoned_zone_index(geo, offset);
     ex.last = zoned_zone_index(geo, offset + len - 1);
     zoned_exclusion_begin(bs, &ex, op == BLK_ZO_FINISH || op == BLK_ZO_RESET);
-    ret = mgmt_zones(bs, op, &ex, all, changed);
+    ret = mgmt_exclusion(bs, op, &ex, all, changed);
     commit_ret = host_error(commit_mgmt(bs, op, changed));
     zoned_exclusion_end(bs, &ex);
 

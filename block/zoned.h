@@ -74,6 +74,9 @@ typedef struct ZonedCommit {
 typedef struct BDRVZonedState {
     ZonedHeader header;
 
+    /* @header is not what is in the file, which is damaged; for a check only */
+    bool header_rebuilt;
+
     /* Byte of the file at which the image starts (option "offset"). */
     uint64_t base;
 
