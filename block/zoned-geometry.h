@@ -14,7 +14,7 @@
 /* Zone sizes, zone capacities and the device size are multiples of this. */
 #define ZONED_ALIGNMENT (4 * KiB)
 
-/* Largest device in bytes: an entry of the zone table has 59 bits of address. */
+/* Largest device in bytes: the zone table has 59 bits for an address. */
 #define ZONED_MAX_SIZE ((UINT64_C(1) << 59) - ZONED_ALIGNMENT)
 
 /*

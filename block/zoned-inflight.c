@@ -138,8 +138,8 @@ static ZonedExclusion *find_exclusion(const ZonedInflight *in, uint32_t first,
 }
 
 /*
- * The queue in which a write to zone @i has to wait, because the zone is held by
- * an exclusion or is failing what is in flight; NULL if the write can begin.
+ * The queue in which a write to zone @i has to wait, because an exclusion holds
+ * the zone or what is in flight is failing; NULL if the write can begin.
  */
 static CoQueue *find_obstacle(const ZonedInflight *in, uint32_t i)
 {

@@ -560,7 +560,11 @@ zoned_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
         return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID | BDRV_BLOCK_RECURSE;
     }
     if (zeroes == 0) {
-        return -EPERM;
+        /* OFFLINE: whoever reads it gets an error, but a map goes on. */
+        uint32_t i = zoned_zone_index(&s->header.geo, offset);
+
+        *pnum = MIN(bytes, zoned_zone_limit(&s->header.geo, i) - offset);
+        return BDRV_BLOCK_DATA;
     }
 
     /* There may be many empty zones; one answer will do. */
