@@ -585,6 +585,64 @@ static void test_header_bit_flips(void)
     }
 }
 
+/* Damage that leaves no doubt about what the header was */
+static void check_rebuilt(const uint8_t *damaged)
+{
+    uint8_t buf[ZONED_HEADER_SIZE];
+
+    memcpy(buf, damaged, sizeof(buf));
+    g_assert_cmpint(zoned_header_decode(&(ZonedHeader) {}, buf, NULL), <, 0);
+    g_assert_true(zoned_header_rebuild(buf));
+    g_assert_cmpmem(buf, sizeof(buf), example_header, sizeof(example_header));
+}
+
+static void test_header_rebuilt(void)
+{
+    /* One in each kind of field; trying takes its time. */
+    static const int bytes[] = {
+        AT_CHECKSUM + 3, AT_INCOMPATIBLE, AT_SIZE + 2, AT_NR_CONV, AT_MAX_APPEND
+    };
+    uint8_t buf[ZONED_HEADER_SIZE];
+
+    /* What is the same in all images */
+    memcpy(buf, example_header, sizeof(buf));
+    rules_put(buf, AT_MAGIC, 4, 0);
+    rules_put(buf, AT_VERSION, 4, 0);
+    rules_put(buf, AT_HEADER_LENGTH, 4, UINT32_MAX);
+    rules_put(buf, AT_MODEL, 4, 7);
+    memset(buf + AT_ZEROES, 0xaa, ZONED_HEADER_SIZE - AT_ZEROES);
+    check_rebuilt(buf);
+
+    for (int i = 0; i < ARRAY_SIZE(bytes); i++) {
+        memcpy(buf, example_header, sizeof(buf));
+        buf[bytes[i]] ^= 0x81 + i;
+        if (i % 2) {
+            rules_put(buf, AT_MAGIC, 4, 0);
+        }
+        check_rebuilt(buf);
+    }
+}
+
+/* Nothing is made up */
+static void test_header_not_rebuilt(void)
+{
+    uint8_t buf[ZONED_HEADER_SIZE] = {};
+
+    g_assert_false(zoned_header_rebuild(buf));
+
+    /* Two bytes */
+    memcpy(buf, example_header, sizeof(buf));
+    buf[AT_SIZE + 2] ^= 1;
+    buf[AT_NR_ZONES] ^= 1;
+    g_assert_false(zoned_header_rebuild(buf));
+
+    /* Undamaged, but impossible */
+    memcpy(buf, example_header, sizeof(buf));
+    rules_put(buf, AT_MAX_OPEN, 4, 4);
+    rules_fix_checksum(buf);
+    g_assert_false(zoned_header_rebuild(buf));
+}
+
 /*
  * Zone table entries.
  */
@@ -987,6 +1045,9 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/format/header/refused", test_header_refused);
     g_test_add_func("/zoned/format/header/features", test_header_features);
     g_test_add_func("/zoned/format/header/bit-flips", test_header_bit_flips);
+    g_test_add_func("/zoned/format/header/rebuilt", test_header_rebuilt);
+    g_test_add_func("/zoned/format/header/not-rebuilt",
+                    test_header_not_rebuilt);
     g_test_add_func("/zoned/format/header/random", test_header_random);
     g_test_add_func("/zoned/format/entry/golden", test_entry_golden);
     g_test_add_func("/zoned/format/entry/refused", test_entry_refused);
