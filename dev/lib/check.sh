@@ -40,18 +40,24 @@ project_iotests() {
     done
 }
 
-# iotests_check DIR ARGUMENT...: QEMU's runner, one result for each test
+# iotests_check DIR OPTIONS TEST...: QEMU's runner, one result for each test
 iotests_check() {
-    local dir=$1
-    shift
-    # The Python that QEMU was configured with, not the first one in PATH.
+    local dir=$1 options=$2 log
+    shift 2
+    log=$TEST_DIR/results
+    # The Python that QEMU was configured with, not the first one in PATH; and
+    # buffered, so that tests that run at once do not share lines.
     (cd "$dir/tests/qemu-iotests" &&
-        PATH=$dir/pyvenv/bin:$PATH "$dir/pyvenv/bin/python3" ./check -tap \
-            -zoned -j 2 "$@") </dev/null ||
-        echo "# status $?"
+        PATH=$dir/pyvenv/bin:$PATH PYTHONUNBUFFERED='' \
+            "$dir/pyvenv/bin/python3" ./check -tap -zoned \
+            ${options:+-o "$options"} -j 2 "$@") </dev/null >"$log" 2>&1 || true
+    cat "$log"
+    (($(grep -cE '^(not )?ok ' "$log") == $#)) ||
+        echo "not ok each of $* has a result"
 }
 
-# run_iotests DIR: the project's iotests, and QEMU's own as far as they apply
+# run_iotests DIR [LEFT-OUT]: the project's iotests, and QEMU's own as far as they
+# apply, but for the one left out
 run_iotests() {
     local options tests
     # Some tests refuse to work in a folder with a dot in its name.
@@ -60,10 +66,10 @@ run_iotests() {
     trap 'rm -rf "$TEST_DIR"' EXIT
     mapfile -t tests < <(project_iotests)
     say "  the project's iotests"
-    iotests_check "$1" "${tests[@]}"
+    iotests_check "$1" "" "${tests[@]}"
     say "  generic iotests"
     while IFS=: read -r options tests; do
-        read -ra tests <<<"$tests"
-        iotests_check "$1" ${options:+-o "$options"} "${tests[@]}"
+        read -ra tests <<<"${tests/ ${2-none}/}"
+        iotests_check "$1" "$options" "${tests[@]}"
     done < <(grep -v -e '^#' -e '^$' "$ROOT/dev/lib/generic-iotests")
 }
