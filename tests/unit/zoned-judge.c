@@ -1,0 +1,1239 @@
+/*
+ * A judge of what a power cut leaves of an image of the zoned format
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bitops.h"
+#include "qemu/bswap.h"
+#include "qemu/units.h"
+#include "zoned-judge.h"
+
+/*
+ * Contents.  The two highest bits say what the others mean:
+ *
+ *   00  zeroes
+ *   01  data: the number of the operation, 16 bits of index in it
+ *   10  garbage: its number
+ *   11  other bytes: where they are in @other_bytes
+ */
+#define CONTENT_KIND_SHIFT 62
+#define CONTENT_DATA 1
+#define CONTENT_GARBAGE 2
+#define CONTENT_OTHER 3
+#define CONTENT_INDEX_BITS 16
+
+#define WORDS (JUDGE_SECTOR / sizeof(uint64_t))
+
+static GPtrArray *other_bytes;
+static GHashTable *other_numbers;
+
+static unsigned content_kind(Content content)
+{
+    return content >> CONTENT_KIND_SHIFT;
+}
+
+Content content_data(uint64_t op, uint32_t index)
+{
+    return (Content)CONTENT_DATA << CONTENT_KIND_SHIFT |
+           op << CONTENT_INDEX_BITS | index;
+}
+
+Content content_garbage(uint64_t number)
+{
+    return (Content)CONTENT_GARBAGE << CONTENT_KIND_SHIFT | number;
+}
+
+/* Word @i of the bytes of data or garbage; word 0 is the content itself. */
+static uint64_t content_word(Content content, unsigned i)
+{
+    return content * (2 * i + 1) + i;
+}
+
+static guint other_hash(gconstpointer bytes)
+{
+    const uint64_t *word = bytes;
+    uint64_t hash = 0;
+
+    for (unsigned i = 0; i < WORDS; i++) {
+        hash = (hash ^ word[i]) * 0x9e3779b97f4a7c15ULL;
+        hash ^= hash >> 29;
+    }
+    return hash;
+}
+
+static gboolean other_equal(gconstpointer a, gconstpointer b)
+{
+    return !memcmp(a, b, JUDGE_SECTOR);
+}
+
+/* The content of bytes that say nothing of what they are. */
+static Content content_of_other_bytes(const uint8_t *buf)
+{
+    gpointer number;
+
+    if (!other_bytes) {
+        other_bytes = g_ptr_array_new();
+        other_numbers = g_hash_table_new(other_hash, other_equal);
+    }
+    if (!g_hash_table_lookup_extended(other_numbers, buf, NULL, &number)) {
+        gpointer copy = g_memdup2(buf, JUDGE_SECTOR);
+
+        number = GUINT_TO_POINTER(other_bytes->len);
+        g_ptr_array_add(other_bytes, copy);
+        g_hash_table_insert(other_numbers, copy, number);
+    }
+    return (Content)CONTENT_OTHER << CONTENT_KIND_SHIFT |
+           GPOINTER_TO_UINT(number);
+}
+
+Content content_of_bytes(const uint8_t *buf)
+{
+    Content content = ldq_le_p(buf);
+    bool zero = true;
+    bool known = content_kind(content) == CONTENT_DATA ||
+                 content_kind(content) == CONTENT_GARBAGE;
+
+    for (unsigned i = 0; i < WORDS; i++) {
+        uint64_t word = ldq_le_p(buf + i * sizeof(word));
+
+        zero = zero && word == 0;
+        known = known && word == content_word(content, i);
+    }
+    if (zero) {
+        return CONTENT_ZEROES;
+    }
+    return known ? content : content_of_other_bytes(buf);
+}
+
+static const uint8_t *content_other_bytes(Content content)
+{
+    return g_ptr_array_index(other_bytes, (uint32_t)content);
+}
+
+void content_to_bytes(Content content, uint8_t *buf)
+{
+    switch (content_kind(content)) {
+    case CONTENT_DATA:
+    case CONTENT_GARBAGE:
+        for (unsigned i = 0; i < WORDS; i++) {
+            stq_le_p(buf + i * sizeof(uint64_t), content_word(content, i));
+        }
+        break;
+    case CONTENT_OTHER:
+        memcpy(buf, content_other_bytes(content), JUDGE_SECTOR);
+        break;
+    default:
+        memset(buf, 0, JUDGE_SECTOR);
+    }
+}
+
+void content_forget(void)
+{
+    for (guint i = 0; other_bytes && i < other_bytes->len; i++) {
+        g_free(g_ptr_array_index(other_bytes, i));
+    }
+    g_clear_pointer(&other_bytes, g_ptr_array_unref);
+    g_clear_pointer(&other_numbers, g_hash_table_unref);
+}
+
+static uint64_t content_op(Content content)
+{
+    return (content & ~((Content)3 << CONTENT_KIND_SHIFT)) >>
+           CONTENT_INDEX_BITS;
+}
+
+static uint32_t content_index(Content content)
+{
+    return content & MAKE_64BIT_MASK(0, CONTENT_INDEX_BITS);
+}
+
+/* The little-endian number of 64 bits at byte @at of a sector. */
+static uint64_t content_number_at(Content content, unsigned at)
+{
+    switch (content_kind(content)) {
+    case CONTENT_DATA:
+    case CONTENT_GARBAGE:
+        return content_word(content, at / sizeof(uint64_t));
+    case CONTENT_OTHER:
+        return ldq_le_p(content_other_bytes(content) + at);
+    default:
+        return 0;
+    }
+}
+
+/*
+ * The image format, from its specification.
+ */
+
+#define HEADER_LENGTH 512
+#define CHECKSUM_AT 12
+#define ENTRY_LENGTH 8
+#define ENTRIES_PER_SECTOR (JUDGE_SECTOR / ENTRY_LENGTH)
+
+enum {
+    COND_NOT_WP = 0x0,
+    COND_EMPTY = 0x1,
+    COND_IOPEN = 0x2,
+    COND_EOPEN = 0x3,
+    COND_CLOSED = 0x4,
+    COND_RDONLY = 0xd,
+    COND_FULL = 0xe,
+    COND_OFFLINE = 0xf,
+};
+
+/* What is to be done about one zone. */
+typedef struct JudgeZone {
+    GPtrArray *writes;          /* JudgeOp, also what was found */
+    GPtrArray *mgmt;            /* JudgeOp, that cover this zone */
+    bool varies;
+} JudgeZone;
+
+struct Judge {
+    JudgeGeometry geo;
+    JudgeZone *zones;
+    const Content *image;
+
+    /* Sectors of the file, as the header says. */
+    uint64_t table;
+    uint64_t data;
+    Content header;             /* the one that these are from */
+
+    /* The data area as it was when the history began. */
+    Content *found;
+
+    GPtrArray *ops;             /* JudgeOp, by their number */
+    uint64_t first_number;      /* that of the first of @ops */
+    GPtrArray *conv_writes;
+    GPtrArray *flushes;
+
+    /* The cut that is judged. */
+    int64_t now;
+    GArray *varying;            /* uint32_t, zones */
+    uint32_t fixed_active;      /* active zones among the others */
+
+    GString *why;
+    uint32_t why_zone;          /* UINT32_MAX: no zone */
+};
+
+static uint32_t crc32c_of(const uint8_t *buf, size_t length)
+{
+    uint32_t crc = UINT32_MAX;
+
+    while (length--) {
+        crc ^= *buf++;
+        for (int bit = 0; bit < 8; bit++) {
+            crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+        }
+    }
+    return ~crc;
+}
+
+static bool G_GNUC_PRINTF(3, 4)
+fail(Judge *j, uint32_t zone, const char *format, ...)
+{
+    va_list ap;
+
+    va_start(ap, format);
+    g_string_vprintf(j->why, format, ap);
+    va_end(ap);
+    j->why_zone = zone;
+    return false;
+}
+
+/* Reads the header; what it says must be what the device was created with. */
+static bool read_header(Judge *j)
+{
+    const JudgeGeometry *geo = &j->geo;
+    Content content = j->image[geo->base / JUDGE_SECTOR];
+    uint8_t buf[HEADER_LENGTH];
+    uint32_t checksum;
+    uint64_t table_offset, data_offset;
+
+    if (content == j->header) {
+        return true;
+    }
+    content_to_bytes(content, buf);
+    if (memcmp(buf, "zone", 4)) {
+        return fail(j, UINT32_MAX, "the header has no magic");
+    }
+    checksum = ldl_le_p(buf + CHECKSUM_AT);
+    stl_le_p(buf + CHECKSUM_AT, 0);
+    if (checksum != crc32c_of(buf, HEADER_LENGTH)) {
+        return fail(j, UINT32_MAX, "the header has a wrong checksum");
+    }
+    if (ldl_le_p(buf + 4) != 1 || ldl_le_p(buf + 8) != HEADER_LENGTH ||
+        ldq_le_p(buf + 16) != 0 || ldq_le_p(buf + 24) != 0 ||
+        ldq_le_p(buf + 32) != 0 ||
+        ldq_le_p(buf + 40) != geo->size ||
+        ldq_le_p(buf + 48) != geo->zone_size ||
+        ldq_le_p(buf + 56) != geo->zone_capacity ||
+        ldl_le_p(buf + 64) != geo->nr_zones ||
+        ldl_le_p(buf + 68) != geo->nr_conv ||
+        ldl_le_p(buf + 72) != geo->nr_zones - geo->nr_conv ||
+        ldl_le_p(buf + 76) != geo->max_open ||
+        ldl_le_p(buf + 80) != geo->max_active ||
+        ldl_le_p(buf + 84) != geo->max_append_sectors ||
+        ldl_le_p(buf + 88) != 1 || ldl_le_p(buf + 92) != 0 ||
+        ldq_le_p(buf + 112) != 0) {
+        return fail(j, UINT32_MAX, "the header is that of another device");
+    }
+    for (unsigned i = 120; i < HEADER_LENGTH; i++) {
+        if (buf[i]) {
+            return fail(j, UINT32_MAX, "byte %u of the header is not zero", i);
+        }
+    }
+    table_offset = ldq_le_p(buf + 96);
+    data_offset = ldq_le_p(buf + 104);
+    if (table_offset % 4096 || table_offset < HEADER_LENGTH ||
+        data_offset % MiB ||
+        data_offset < table_offset + geo->nr_zones * ENTRY_LENGTH) {
+        return fail(j, UINT32_MAX, "table at %" PRIu64 ", data at %" PRIu64,
+                    table_offset, data_offset);
+    }
+    j->table = (geo->base + table_offset) / JUDGE_SECTOR;
+    j->data = (geo->base + data_offset) / JUDGE_SECTOR;
+    j->header = content;
+    return true;
+}
+
+static JudgeEntry read_entry(const Judge *j, uint32_t i)
+{
+    Content content = j->image[j->table + i / ENTRIES_PER_SECTOR];
+    uint64_t raw = content_number_at(content,
+                                     i % ENTRIES_PER_SECTOR * ENTRY_LENGTH);
+
+    return (JudgeEntry) {
+        .cond = raw >> 60,
+        .conv = raw >> 59 & 1,
+        .address = raw & MAKE_64BIT_MASK(0, 59),
+    };
+}
+
+static uint64_t zone_start(const Judge *j, uint32_t i)
+{
+    return i * j->geo.zone_size;
+}
+
+/* The first byte behind what can be written of zone @i. */
+static uint64_t zone_cap_limit(const Judge *j, uint32_t i)
+{
+    uint64_t room = i < j->geo.nr_conv ? j->geo.zone_size
+                                       : j->geo.zone_capacity;
+
+    return MIN(zone_start(j, i) + room, j->geo.size);
+}
+
+/* Is this entry one that the format allows for zone @i, and this driver? */
+static bool check_entry(Judge *j, uint32_t i, const JudgeEntry *entry)
+{
+    uint64_t min = zone_start(j, i);
+    uint64_t max = zone_cap_limit(j, i);
+    bool conv = i < j->geo.nr_conv;
+
+    switch (entry->cond) {
+    case COND_NOT_WP:
+        min = max;
+        break;
+    case COND_EMPTY:
+        max = min;
+        break;
+    case COND_IOPEN:
+    case COND_EOPEN:
+    case COND_CLOSED:
+        max -= JUDGE_SECTOR;
+        break;
+    case COND_FULL:
+        break;
+    default:
+        return fail(j, i, "condition 0x%x", entry->cond);
+    }
+    if (entry->conv != conv || (entry->cond == COND_NOT_WP) != conv) {
+        return fail(j, i, "condition 0x%x and conventional bit %d in a %s zone",
+                    entry->cond, entry->conv,
+                    conv ? "conventional" : "sequential");
+    }
+    if (entry->address < min || entry->address > max ||
+        entry->address % JUDGE_SECTOR) {
+        return fail(j, i, "condition 0x%x with address %" PRIu64, entry->cond,
+                    entry->address);
+    }
+    return true;
+}
+
+static bool entry_is_active(const Judge *j, uint32_t i, const JudgeEntry *entry)
+{
+    return (entry->cond == COND_IOPEN || entry->cond == COND_EOPEN ||
+            entry->cond == COND_CLOSED) && entry->address > zone_start(j, i);
+}
+
+/*
+ * The history.
+ */
+
+static bool is_guest_error(int ret)
+{
+    return ret == -EINVAL || ret == -ERANGE || ret == -EPERM ||
+           ret == -EOVERFLOW || ret == -ETOOMANYREFS || ret == -EACCES;
+}
+
+/* It has had its effect, at some time between its begin and its ack. */
+static bool op_surely_done(const JudgeOp *op)
+{
+    return op->ack != JUDGE_NEVER && op->ret == 0;
+}
+
+/* It may have had its effect: an error of the host came too late or too soon */
+static bool op_maybe_done(const JudgeOp *op)
+{
+    return op->ack == JUDGE_NEVER || !is_guest_error(op->ret);
+}
+
+/* True if, in all orders that are possible, @a came before @b. */
+static bool surely_before(const JudgeOp *a, const JudgeOp *b)
+{
+    return a->ack < b->begin;
+}
+
+static bool is_write(const JudgeOp *op)
+{
+    return op->type == JUDGE_OP_WRITE || op->type == JUDGE_OP_APPEND ||
+           op->type == JUDGE_OP_ZEROES || op->type == JUDGE_OP_FOUND;
+}
+
+/*
+ * Can data of this write be below a write pointer?  When a write fails, the
+ * write pointer goes back to where it began; but the flush of a FUA write can
+ * fail when the write itself has been done.
+ */
+static bool write_counts(const JudgeOp *op)
+{
+    return op_maybe_done(op) &&
+           (op->ack == JUDGE_NEVER || op->ret == 0 || op->fua);
+}
+
+/* The operations on a zone, or none */
+#define FOREACH_OP(op, list) \
+    for (guint op##_i = 0; (list) && op##_i < (list)->len && \
+         ((op) = g_ptr_array_index((list), op##_i), true); op##_i++)
+
+static void add_op(GPtrArray **list, JudgeOp *op)
+{
+    if (!*list) {
+        *list = g_ptr_array_new();
+    }
+    g_ptr_array_add(*list, op);
+}
+
+static JudgeOp *new_op(Judge *j, JudgeOpType type, uint64_t offset,
+                       uint64_t bytes)
+{
+    JudgeOp *op = g_new(JudgeOp, 1);
+
+    *op = (JudgeOp) {
+        .number = j->first_number + j->ops->len,
+        .type = type,
+        .offset = offset,
+        .bytes = bytes,
+        .zone = offset / j->geo.zone_size,
+        .ack = JUDGE_NEVER,
+        .durable = JUDGE_NEVER,
+        .maybe_reset = JUDGE_NEVER,
+        .surely_reset = JUDGE_NEVER,
+    };
+    g_ptr_array_add(j->ops, op);
+    return op;
+}
+
+JudgeOp *judge_op_begin(Judge *j, JudgeOpType type, bool fua, uint64_t offset,
+                        uint64_t bytes, int64_t now)
+{
+    JudgeOp *op = new_op(j, type, offset, bytes);
+    uint32_t last;
+
+    op->fua = fua;
+    op->begin = now;
+    switch (type) {
+    case JUDGE_OP_FLUSH:
+        g_ptr_array_add(j->flushes, op);
+        break;
+    case JUDGE_OP_CLOSE:
+    case JUDGE_OP_FINISH:
+    case JUDGE_OP_RESET:
+    case JUDGE_OP_OPEN:
+        last = (offset + bytes - 1) / j->geo.zone_size;
+        for (uint32_t i = op->zone; i <= last; i++) {
+            add_op(&j->zones[i].mgmt, op);
+        }
+        break;
+    default:
+        if (op->zone < j->geo.nr_conv) {
+            g_ptr_array_add(j->conv_writes, op);
+        } else {
+            add_op(&j->zones[op->zone].writes, op);
+        }
+        if (type == JUDGE_OP_APPEND) {
+            op->offset = JUDGE_NOWHERE;
+        }
+    }
+    return op;
+}
+
+void judge_op_ack(Judge *j, JudgeOp *op, int ret, int64_t now)
+{
+    op->ret = ret;
+    op->ack = now;
+}
+
+/* What promises that write @w is durable, once it is acknowledged? */
+static bool op_settles(const JudgeOp *op, const JudgeOp *w)
+{
+    return op_surely_done(op) && surely_before(w, op) &&
+           (op->type == JUDGE_OP_FLUSH || op->type == JUDGE_OP_CLOSE ||
+            op->type == JUDGE_OP_FINISH);
+}
+
+/* Finds out what became of @w, a write or a finish, in zone @zone. */
+static void follow_up(Judge *j, JudgeOp *w, const JudgeZone *zone)
+{
+    JudgeOp *op;
+
+    if (op_surely_done(w)) {
+        if (w->fua) {
+            w->durable = w->ack;
+        }
+        FOREACH_OP(op, j->flushes) {
+            if (op_settles(op, w)) {
+                w->durable = MIN(w->durable, op->ack);
+            }
+        }
+    }
+    if (!zone) {
+        return;
+    }
+    FOREACH_OP(op, zone->mgmt) {
+        if (op_surely_done(w) && op_settles(op, w)) {
+            w->durable = MIN(w->durable, op->ack);
+        }
+        if (op->type == JUDGE_OP_RESET && op_maybe_done(op) &&
+            !surely_before(op, w)) {
+            w->maybe_reset = MIN(w->maybe_reset, op->begin);
+            if (op_surely_done(op) && surely_before(w, op)) {
+                w->surely_reset = MIN(w->surely_reset, op->ack);
+            }
+        }
+    }
+}
+
+/*
+ * Two writes of a zone without a reset between them, as far as can be known, do
+ * not overlap and are acknowledged in the order of their addresses.
+ */
+static bool check_ack_order(Judge *j, uint32_t i, const JudgeOp *a,
+                            const JudgeOp *b)
+{
+    const JudgeOp *low = a->offset < b->offset ? a : b;
+    const JudgeOp *high = low == a ? b : a;
+    const JudgeOp *op;
+
+    FOREACH_OP(op, j->zones[i].mgmt) {
+        if (op->type == JUDGE_OP_RESET && op_maybe_done(op) &&
+            !(surely_before(op, a) && surely_before(op, b)) &&
+            !(surely_before(a, op) && surely_before(b, op))) {
+            return true;
+        }
+    }
+    if (low->offset + low->bytes > high->offset) {
+        return fail(j, i, "operations %" PRIu64 " and %" PRIu64 " were both "
+                    "acknowledged to have written byte %" PRIu64, low->number,
+                    high->number, high->offset);
+    }
+    /* What a FUA write waits for does not hold up those behind it. */
+    if (!low->fua && low->ack > high->ack) {
+        return fail(j, i, "operation %" PRIu64 " was acknowledged before %"
+                    PRIu64 ", which lies in front of it", high->number,
+                    low->number);
+    }
+    return true;
+}
+
+bool judge_end(Judge *j)
+{
+    JudgeOp *op, *other;
+
+    FOREACH_OP(op, j->conv_writes) {
+        follow_up(j, op, NULL);
+    }
+    for (uint32_t i = j->geo.nr_conv; i < j->geo.nr_zones; i++) {
+        const JudgeZone *zone = &j->zones[i];
+
+        FOREACH_OP(op, zone->writes) {
+            follow_up(j, op, zone);
+        }
+        FOREACH_OP(op, zone->writes) {
+            if (op->type == JUDGE_OP_FOUND || !op_surely_done(op)) {
+                continue;
+            }
+            FOREACH_OP(other, zone->writes) {
+                if (other->type == JUDGE_OP_FOUND || !op_surely_done(other)) {
+                    continue;
+                }
+                if (other == op) {
+                    break;
+                }
+                if (!check_ack_order(j, i, other, op)) {
+                    return false;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+/*
+ * A sequential zone.
+ */
+
+static Content device_sector(const Judge *j, uint64_t sector)
+{
+    return j->image[j->data + sector];
+}
+
+/* Is sector @sector of the device what @op has written there at @offset? */
+static bool holds(const Judge *j, const JudgeOp *op, uint64_t offset,
+                  uint64_t sector)
+{
+    Content content = device_sector(j, sector);
+
+    switch (op->type) {
+    case JUDGE_OP_FOUND:
+        return content == j->found[sector];
+    case JUDGE_OP_ZEROES:
+        return content == CONTENT_ZEROES;
+    default:
+        return content == content_data(op->number,
+                                       sector - offset / JUDGE_SECTOR);
+    }
+}
+
+/* A reset of zone @i that surely came between the two times. */
+static bool reset_between(const Judge *j, uint32_t i, int64_t after,
+                          int64_t before)
+{
+    const JudgeOp *op;
+
+    FOREACH_OP(op, j->zones[i].mgmt) {
+        if (op->type == JUDGE_OP_RESET && op_surely_done(op) &&
+            after < op->begin && op->ack < before) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The writes that make up the data of a zone, in the order of addresses. */
+typedef struct Reading {
+    uint32_t zone;
+    JudgeEntry entry;
+
+    /* Of those that were read so far. */
+    int64_t last_begin;
+    int64_t first_ack;
+
+    /* How far a reading has come that failed, and why. */
+    uint64_t *reached;
+    const char **why;
+} Reading;
+
+static bool give_up(Reading *r, uint64_t position, const char *why)
+{
+    if (!*r->why || position >= *r->reached) {
+        *r->reached = position;
+        *r->why = why;
+    }
+    return false;
+}
+
+static bool is_whole_device(const Judge *j, const JudgeOp *op)
+{
+    return op->offset == 0 && op->bytes == j->geo.size && j->geo.nr_zones > 1;
+}
+
+/*
+ * May zone @i have been open, with nothing in it, when @finish came?  By a
+ * write that has failed, or by an open: also by one that a later zone refused.
+ */
+static bool was_maybe_opened(const Judge *j, uint32_t i, const JudgeOp *finish)
+{
+    const JudgeOp *op;
+
+    FOREACH_OP(op, j->zones[i].mgmt) {
+        if (op->type == JUDGE_OP_OPEN && !surely_before(finish, op) &&
+            !reset_between(j, i, op->ack, finish->begin)) {
+            return true;
+        }
+    }
+    FOREACH_OP(op, j->zones[i].writes) {
+        if (op_maybe_done(op) && !op_surely_done(op) &&
+            !surely_before(finish, op) &&
+            !reset_between(j, i, op->ack, finish->begin)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Can @finish have made this zone FULL, with what was read of it?  A finish of
+ * the whole device skips zones that are EMPTY.
+ */
+static bool finish_is_possible(const Judge *j, const Reading *r,
+                               const JudgeOp *finish)
+{
+    bool found_empty = is_whole_device(j, finish) &&
+                       r->entry.address == zone_start(j, r->zone) &&
+                       !was_maybe_opened(j, r->zone, finish);
+
+    return op_maybe_done(finish) && finish->begin < j->now &&
+           finish->ack > r->last_begin && !found_empty &&
+           !reset_between(j, r->zone, finish->ack, j->now) &&
+           !reset_between(j, r->zone, r->first_ack, finish->begin);
+}
+
+/* Can it be that the zone, with what was read of it, is FULL? */
+static bool full_is_possible(const Judge *j, const Reading *r)
+{
+    const JudgeOp *op;
+
+    if (r->entry.cond != COND_FULL ||
+        r->entry.address == zone_cap_limit(j, r->zone)) {
+        return true;
+    }
+    FOREACH_OP(op, j->zones[r->zone].mgmt) {
+        if (op->type == JUDGE_OP_FINISH && finish_is_possible(j, r, op)) {
+            return true;
+        }
+    }
+    /* It may have been found so. */
+    FOREACH_OP(op, j->zones[r->zone].writes) {
+        if (op->type == JUDGE_OP_FOUND && op->fua &&
+            op->surely_reset >= j->now && r->last_begin <= op->begin) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool read_on(const Judge *j, Reading r, uint64_t position);
+
+/* Goes on with data of @op at @position. */
+static bool read_op(const Judge *j, Reading r, const JudgeOp *op,
+                    uint64_t position)
+{
+    uint64_t end = MIN(position + op->bytes, r.entry.address);
+
+    if (op->begin >= j->now) {
+        return give_up(&r, position, "data of an operation that has not begun");
+    }
+    if (!write_counts(op)) {
+        return give_up(&r, position, "data of an operation that has failed");
+    }
+    if (op->surely_reset < j->now) {
+        return give_up(&r, position, "data from before a reset");
+    }
+    if (op->ack < r.last_begin) {
+        return give_up(&r, position, "data of an operation that came before "
+                       "one whose data lies in front of it");
+    }
+    if (reset_between(j, r.zone, r.first_ack, op->begin)) {
+        return give_up(&r, position, "data from behind a reset, but in front "
+                       "of it data from before that");
+    }
+    for (uint64_t p = position; p < end; p += JUDGE_SECTOR) {
+        if (!holds(j, op, position, p / JUDGE_SECTOR)) {
+            return give_up(&r, p, "the data of an operation is not complete");
+        }
+    }
+    r.last_begin = MAX(r.last_begin, op->begin);
+    r.first_ack = MIN(r.first_ack, op->ack);
+    return read_on(j, r, end);
+}
+
+/* The operation of this history whose data @content is, or NULL. */
+static const JudgeOp *find_op(const Judge *j, Content content)
+{
+    uint64_t i = content_op(content) - j->first_number;
+
+    return content_kind(content) == CONTENT_DATA && i < j->ops->len
+           ? g_ptr_array_index(j->ops, i) : NULL;
+}
+
+/* Can all from @position on be explained? */
+static bool read_on(const Judge *j, Reading r, uint64_t position)
+{
+    const JudgeOp *op;
+    Content content;
+
+    if (position == r.entry.address) {
+        return full_is_possible(j, &r) ||
+               give_up(&r, position, "it is FULL, but neither filled nor "
+                       "finished");
+    }
+    FOREACH_OP(op, j->zones[r.zone].writes) {
+        if ((op->type == JUDGE_OP_FOUND || op->type == JUDGE_OP_ZEROES) &&
+            op->offset == position && op->bytes > 0 &&
+            read_op(j, r, op, position)) {
+            return true;
+        }
+    }
+
+    content = device_sector(j, position / JUDGE_SECTOR);
+    op = find_op(j, content);
+    if (!op) {
+        return give_up(&r, position, content == CONTENT_ZEROES ?
+                       "zeroes that nobody has written" :
+                       content_kind(content) == CONTENT_DATA ?
+                       "data of an earlier history" : "garbage");
+    }
+    if (op->zone != r.zone || !is_write(op)) {
+        return give_up(&r, position, "data of another zone");
+    }
+    if (content_index(content) != 0 ||
+        (op->offset != position && op->offset != JUDGE_NOWHERE)) {
+        return give_up(&r, position, "data in a wrong place");
+    }
+    return read_op(j, r, op, position);
+}
+
+/* Is all there that must be? */
+static bool check_promises(Judge *j, uint32_t i, const JudgeEntry *entry)
+{
+    const JudgeOp *op;
+
+    FOREACH_OP(op, j->zones[i].writes) {
+        if (op->durable >= j->now || op->maybe_reset < j->now) {
+            continue;
+        }
+        if (op->offset + op->bytes > entry->address) {
+            return fail(j, i, "operation %" PRIu64 " is lost: the address is %"
+                        PRIu64, op->number, entry->address);
+        }
+        for (uint64_t p = op->offset; p < op->offset + op->bytes;
+             p += JUDGE_SECTOR) {
+            if (!holds(j, op, op->offset, p / JUDGE_SECTOR)) {
+                return fail(j, i, "operation %" PRIu64 " is lost at byte %"
+                            PRIu64, op->number, p);
+            }
+        }
+        if (op->type == JUDGE_OP_FOUND && op->fua && entry->cond != COND_FULL) {
+            return fail(j, i, "it was FULL, but has condition 0x%x",
+                        entry->cond);
+        }
+    }
+    return true;
+}
+
+/* Was there surely something in zone @i when @finish began, and ever since? */
+static bool was_surely_written(const Judge *j, uint32_t i,
+                               const JudgeOp *finish)
+{
+    const JudgeOp *op;
+
+    FOREACH_OP(op, j->zones[i].writes) {
+        if (op_surely_done(op) && op->bytes > 0 && surely_before(op, finish) &&
+            op->maybe_reset >= j->now) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What is finished stays FULL, but a finish of all skips what is empty. */
+static bool check_finished(Judge *j, uint32_t i, const JudgeEntry *entry)
+{
+    const JudgeOp *op, *reset;
+
+    if (entry->cond == COND_FULL) {
+        return true;
+    }
+    FOREACH_OP(op, j->zones[i].mgmt) {
+        bool required = op->type == JUDGE_OP_FINISH && op_surely_done(op) &&
+                        op->ack < j->now;
+
+        if (!required ||
+            (is_whole_device(j, op) && !was_surely_written(j, i, op))) {
+            continue;
+        }
+        FOREACH_OP(reset, j->zones[i].mgmt) {
+            if (reset->type == JUDGE_OP_RESET && op_maybe_done(reset) &&
+                reset->begin < j->now && !surely_before(reset, op)) {
+                required = false;
+            }
+        }
+        if (required) {
+            return fail(j, i, "it was finished (operation %" PRIu64 "), but "
+                        "has condition 0x%x", op->number, entry->cond);
+        }
+    }
+    return true;
+}
+
+static bool check_data(Judge *j, uint32_t i, const JudgeEntry *entry)
+{
+    uint64_t reached = 0;
+    const char *why = NULL;
+    Reading r = {
+        .zone = i,
+        .entry = *entry,
+        .last_begin = INT64_MIN,
+        .first_ack = JUDGE_NEVER,
+        .reached = &reached,
+        .why = &why,
+    };
+
+    return read_on(j, r, zone_start(j, i)) ||
+           fail(j, i, "at byte %" PRIu64 " of the zone: %s",
+                reached - zone_start(j, i), why);
+}
+
+/*
+ * Conventional zones.
+ */
+
+static bool covers(const JudgeOp *op, uint64_t sector)
+{
+    uint64_t offset = sector * JUDGE_SECTOR;
+
+    return offset >= op->offset && offset < op->offset + op->bytes;
+}
+
+/* Is there something durable in this sector that is surely newer than @op? */
+static bool is_replaced(const Judge *j, const JudgeOp *op, uint64_t sector)
+{
+    const JudgeOp *newer;
+
+    FOREACH_OP(newer, j->conv_writes) {
+        if (is_write(newer) && newer->durable < j->now &&
+            surely_before(op, newer) && covers(newer, sector)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool conv_sector_is_possible(const Judge *j, uint64_t sector)
+{
+    const JudgeOp *op;
+
+    FOREACH_OP(op, j->conv_writes) {
+        if (op->begin < j->now && covers(op, sector) &&
+            (op->type == JUDGE_OP_DISCARD ||
+             holds(j, op, op->offset, sector)) &&
+            op_maybe_done(op) && !is_replaced(j, op, sector)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool check_conv_zone(Judge *j, uint32_t i)
+{
+    uint64_t first = zone_start(j, i) / JUDGE_SECTOR;
+    uint64_t limit = zone_cap_limit(j, i) / JUDGE_SECTOR;
+
+    for (uint64_t sector = first; sector < limit; sector++) {
+        if (!conv_sector_is_possible(j, sector)) {
+            return fail(j, i, "conventional sector %" PRIu64 " holds neither "
+                        "what was last flushed nor something newer",
+                        sector - first);
+        }
+    }
+    return true;
+}
+
+/*
+ * Judgements.
+ */
+
+/* Adds to @nr_active if zone @i is active. */
+static bool check_zone(Judge *j, uint32_t i, uint32_t *nr_active)
+{
+    JudgeEntry entry = read_entry(j, i);
+
+    if (!check_entry(j, i, &entry)) {
+        return false;
+    }
+    *nr_active += entry_is_active(j, i, &entry);
+    if (i < j->geo.nr_conv) {
+        return check_conv_zone(j, i);
+    }
+    return check_promises(j, i, &entry) && check_finished(j, i, &entry) &&
+           check_data(j, i, &entry);
+}
+
+static bool check_active(Judge *j, uint32_t nr_active)
+{
+    if (j->geo.max_active && nr_active > j->geo.max_active) {
+        return fail(j, UINT32_MAX, "%u zones are active, the limit is %u",
+                    nr_active, j->geo.max_active);
+    }
+    return true;
+}
+
+static void mark_varying(Judge *j, uint32_t i)
+{
+    if (i < j->geo.nr_zones && !j->zones[i].varies) {
+        j->zones[i].varies = true;
+        g_array_append_val(j->varying, i);
+    }
+}
+
+/* The zones that sector @sector of the file belongs to */
+static void mark_varying_sector(Judge *j, uint32_t sector)
+{
+    if (sector >= j->data) {
+        mark_varying(j, (sector - j->data) * (uint64_t)JUDGE_SECTOR /
+                        j->geo.zone_size);
+    } else if (sector >= j->table) {
+        for (uint32_t k = 0; k < ENTRIES_PER_SECTOR; k++) {
+            mark_varying(j, (sector - j->table) * ENTRIES_PER_SECTOR + k);
+        }
+    }
+}
+
+bool judge_cut(Judge *j, int64_t now, const Content *image,
+               const uint32_t *varying, size_t n)
+{
+    for (guint k = 0; k < j->varying->len; k++) {
+        j->zones[g_array_index(j->varying, uint32_t, k)].varies = false;
+    }
+    g_array_set_size(j->varying, 0);
+
+    j->now = now;
+    j->image = image;
+    j->fixed_active = 0;
+    if (!read_header(j)) {
+        return false;
+    }
+    for (size_t k = 0; k < n; k++) {
+        mark_varying_sector(j, varying[k]);
+    }
+    for (uint32_t i = 0; i < j->geo.nr_zones; i++) {
+        if (!j->zones[i].varies && !check_zone(j, i, &j->fixed_active)) {
+            return false;
+        }
+    }
+    return check_active(j, j->fixed_active);
+}
+
+bool judge_state(Judge *j)
+{
+    uint32_t nr_active = j->fixed_active;
+
+    if (!read_header(j)) {
+        return false;
+    }
+    for (guint k = 0; k < j->varying->len; k++) {
+        if (!check_zone(j, g_array_index(j->varying, uint32_t, k),
+                        &nr_active)) {
+            return false;
+        }
+    }
+    return check_active(j, nr_active);
+}
+
+const char *judge_why(const Judge *j)
+{
+    return j->why->str;
+}
+
+JudgeEntry judge_entry(const Judge *j, uint32_t i)
+{
+    return read_entry(j, i);
+}
+
+uint64_t judge_entry_offset(const Judge *j, uint32_t i)
+{
+    return j->table * JUDGE_SECTOR + (uint64_t)i * ENTRY_LENGTH;
+}
+
+uint64_t judge_data_sector(const Judge *j, uint64_t sector)
+{
+    return j->data + sector;
+}
+
+Judge *judge_new(const JudgeGeometry *geo)
+{
+    Judge *j = g_new0(Judge, 1);
+
+    j->geo = *geo;
+    j->zones = g_new0(JudgeZone, geo->nr_zones);
+    j->ops = g_ptr_array_new_with_free_func(g_free);
+    j->conv_writes = g_ptr_array_new();
+    j->flushes = g_ptr_array_new();
+    j->varying = g_array_new(false, false, sizeof(uint32_t));
+    j->why = g_string_new("");
+    return j;
+}
+
+static void forget_ops(Judge *j)
+{
+    for (uint32_t i = 0; i < j->geo.nr_zones; i++) {
+        g_clear_pointer(&j->zones[i].writes, g_ptr_array_unref);
+        g_clear_pointer(&j->zones[i].mgmt, g_ptr_array_unref);
+    }
+    j->first_number += j->ops->len;
+    g_ptr_array_set_size(j->ops, 0);
+    g_ptr_array_set_size(j->conv_writes, 0);
+    g_ptr_array_set_size(j->flushes, 0);
+}
+
+void judge_free(Judge *j)
+{
+    forget_ops(j);
+    g_free(j->zones);
+    g_free(j->found);
+    g_ptr_array_unref(j->ops);
+    g_ptr_array_unref(j->conv_writes);
+    g_ptr_array_unref(j->flushes);
+    g_array_unref(j->varying);
+    g_string_free(j->why, true);
+    g_free(j);
+}
+
+/* The @bytes at @offset are there, as if written before all else and flushed */
+static JudgeOp *found_data(Judge *j, uint64_t offset, uint64_t bytes)
+{
+    JudgeOp *op = new_op(j, JUDGE_OP_FOUND, offset, bytes);
+
+    op->begin = -2;
+    op->ack = -1;
+    op->durable = -1;
+    return op;
+}
+
+bool judge_start(Judge *j, const Content *image)
+{
+    const JudgeGeometry *geo = &j->geo;
+
+    forget_ops(j);
+    j->image = image;
+    j->header = CONTENT_ZEROES;
+    if (!read_header(j)) {
+        return false;
+    }
+    g_free(j->found);
+    j->found = g_memdup2(image + j->data,
+                         geo->size / JUDGE_SECTOR * sizeof(Content));
+
+    if (geo->nr_conv) {
+        g_ptr_array_add(j->conv_writes,
+                        found_data(j, 0, MIN(geo->nr_conv * geo->zone_size,
+                                             geo->size)));
+    }
+    for (uint32_t i = geo->nr_conv; i < geo->nr_zones; i++) {
+        JudgeEntry entry = read_entry(j, i);
+        uint64_t start = zone_start(j, i);
+
+        if (!check_entry(j, i, &entry)) {
+            return false;
+        }
+        if (entry.cond == COND_FULL || entry.address > start) {
+            JudgeOp *op = found_data(j, start, entry.address - start);
+
+            /* Only a mark: this zone was FULL. */
+            op->fua = entry.cond == COND_FULL;
+            add_op(&j->zones[i].writes, op);
+        }
+    }
+    return true;
+}
+
+/*
+ * For a person.
+ */
+
+static const char *const op_names[] = {
+    [JUDGE_OP_WRITE] = "write",
+    [JUDGE_OP_APPEND] = "append",
+    [JUDGE_OP_ZEROES] = "write zeroes",
+    [JUDGE_OP_DISCARD] = "discard",
+    [JUDGE_OP_FLUSH] = "flush",
+    [JUDGE_OP_OPEN] = "open",
+    [JUDGE_OP_CLOSE] = "close",
+    [JUDGE_OP_FINISH] = "finish",
+    [JUDGE_OP_RESET] = "reset",
+    [JUDGE_OP_FOUND] = "found",
+};
+
+static void describe_op(const JudgeOp *op, GString *text)
+{
+    g_string_append_printf(text, "  operation %" PRIu64 ": %s%s ", op->number,
+                           op_names[op->type],
+                           op->fua && op->type != JUDGE_OP_FOUND ? " FUA" : "");
+    if (op->offset == JUDGE_NOWHERE) {
+        g_string_append_printf(text, "zone %u", op->zone);
+    } else {
+        g_string_append_printf(text, "%" PRIu64, op->offset);
+    }
+    g_string_append_printf(text, "+%" PRIu64 ", began %" PRId64, op->bytes,
+                           op->begin);
+    if (op->ack != JUDGE_NEVER) {
+        g_string_append_printf(text, ", ack %" PRId64 ": %d", op->ack, op->ret);
+    }
+    if (op->durable != JUDGE_NEVER) {
+        g_string_append_printf(text, ", durable at %" PRId64, op->durable);
+    }
+    g_string_append(text, "\n");
+}
+
+static void describe_content(Content content, GString *text)
+{
+    switch (content_kind(content)) {
+    case CONTENT_DATA:
+        g_string_append_printf(text, " %" PRIu64 ":%u", content_op(content),
+                               content_index(content));
+        break;
+    case CONTENT_GARBAGE:
+        g_string_append(text, " garbage");
+        break;
+    case CONTENT_OTHER:
+        g_string_append(text, " other");
+        break;
+    default:
+        g_string_append(text, " 0");
+    }
+}
+
+void judge_describe(const Judge *j, GString *text)
+{
+    uint32_t i = j->why_zone;
+    const JudgeOp *op;
+    JudgeEntry entry;
+
+    g_string_append_printf(text, "power cut at %" PRId64, j->now);
+    if (i == UINT32_MAX) {
+        g_string_append_printf(text, ": %s\n", j->why->str);
+        return;
+    }
+    entry = read_entry(j, i);
+    g_string_append_printf(text, ", zone %u (start %" PRIu64 ", capacity until "
+                           "%" PRIu64 "): %s\n  entry: condition 0x%x, address "
+                           "%" PRIu64 "\n  sectors:", i, zone_start(j, i),
+                           zone_cap_limit(j, i), j->why->str, entry.cond,
+                           entry.address);
+    for (uint64_t p = zone_start(j, i); p < zone_cap_limit(j, i);
+         p += JUDGE_SECTOR) {
+        describe_content(device_sector(j, p / JUDGE_SECTOR), text);
+    }
+    g_string_append(text, "\n");
+    FOREACH_OP(op, i < j->geo.nr_conv ? j->conv_writes : j->zones[i].writes) {
+        describe_op(op, text);
+    }
+    FOREACH_OP(op, j->zones[i].mgmt) {
+        describe_op(op, text);
+    }
+    FOREACH_OP(op, j->flushes) {
+        describe_op(op, text);
+    }
+}
