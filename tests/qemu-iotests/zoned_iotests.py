@@ -9,10 +9,13 @@ import enum
 import errno
 import os
 import re
+import socket
 import struct
 import subprocess
-from typing import (Any, Dict, List, NamedTuple, Optional, Sequence, Tuple,
-                    Union)
+import threading
+import time
+from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
+                    Tuple, Union)
 
 import iotests
 
@@ -133,6 +136,7 @@ class Session(iotests.QemuIoInteractive):
     """
 
     def __init__(self, image: Union[str, Node], *args: str) -> None:
+        self._acks: List[Union[int, str]] = []
         if isinstance(image, str):
             super().__init__(*args, image)
         else:
@@ -172,6 +176,38 @@ class Session(iotests.QemuIoInteractive):
         for command in commands:
             error = self.error(command)
             assert error is None, f'{command}: {error}'
+
+    def start(self, *commands: str) -> None:
+        """Starts requests (aio_write, ...), or steers those under way."""
+        for command in commands:
+            for line in self.cmd(command).splitlines():
+                match = re.search(r'(?:failed: (.*)|at offset (\d+))$', line)
+                if match and match.group(1):
+                    self._acks.append(_ERRNO_NAMES[match.group(1)])
+                elif match:
+                    self._acks.append(int(match.group(2)))
+                else:
+                    assert _REPORT.match(line), f'{command}: {line}'
+
+    def acks(self, wait: bool = True) -> List[Union[int, str]]:
+        """
+        How the started requests have ended since the last call, in this order:
+        the offset if it succeeded, or the name of an errno.  Waits for all of
+        them, or for a moment only.
+        """
+        if not wait:
+            time.sleep(0.1)
+        self.start('aio_flush' if wait else 'zrp 0 0')
+        acks, self._acks = self._acks, []
+        return acks
+
+    def append(self, offset: int, length: int) -> int:
+        """Appends to the zone at an offset; where the data landed."""
+        output = self.cmd(f'zap -p {offset} {length}')
+        match = re.fullmatch(r'After zap done, the append sector is (\w+)\n',
+                             output)
+        assert match, output
+        return int(match.group(1), 16) * SECTOR
 
     def zones(self, offset: int = 0, count: int = 1000) -> List[Zone]:
         """A zone report."""
@@ -237,6 +273,181 @@ class Daemon(iotests.QemuStorageDaemon):
         return self._p is not None
 
 
+class Request(NamedTuple):
+    """A request that a server was sent."""
+    kind: str               # read, write, flush, discard or zero
+    offset: int
+    length: int
+    data: bytes             # that is written
+
+
+class HeldRequest:
+    """A request that a server keeps back until release()."""
+
+    def __init__(self, kind: str, offset: int, error: int) -> None:
+        self.kind = kind
+        self.offset = offset
+        self.error = error
+        self.matched = False
+        self._seen = threading.Event()
+        self._gate = threading.Event()
+
+    def matches(self, request: Request) -> bool:
+        """Whether it is this request."""
+        return (not self.matched and request.kind == self.kind and
+                0 <= self.offset - request.offset < request.length)
+
+    def wait(self) -> None:
+        """Waits until the request is there."""
+        assert self._seen.wait(10), f'no {self.kind} at {self.offset}'
+
+    def release(self) -> None:
+        """Lets the request go on, or fail."""
+        self._gate.set()
+
+    def release_later(self) -> None:
+        """Does so when others had the time to overtake it."""
+        timer = threading.Timer(0.3, self.release)
+        timer.start()
+
+    def enter(self) -> None:
+        """The server has the request."""
+        self._seen.set()
+        self._gate.wait(10)
+
+
+class NbdServer:
+    """
+    An NBD server for one client and one file.  A test can keep back requests,
+    and see what was done in which order.
+
+    While a request is kept back, others may be done, but QEMU's client may not
+    see their replies before it has that of the one kept back.
+    """
+    # pylint: disable=too-many-instance-attributes
+    KINDS = {0: 'read', 1: 'write', 3: 'flush', 4: 'discard', 6: 'zero'}
+
+    def __init__(self, address: str, path: str) -> None:
+        self.done: List[Request] = []
+        self._file = open(path, 'r+b')  # pylint: disable=consider-using-with
+        self._size = os.stat(path).st_size
+        self._held: List[HeldRequest] = []
+        self._lock = threading.Lock()
+        self._threads: List[threading.Thread] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(address)
+        self._listener.listen(1)
+        self._client: Optional[socket.socket] = None
+        self.node = {'driver': 'nbd',
+                     'server': {'type': 'unix', 'path': address}}
+        self._spawn(self._serve)
+
+    def hold(self, kind: str, offset: int, error: int = 0) -> HeldRequest:
+        """
+        Keeps back the next request of a kind that includes byte offset of the
+        file.  With an error, it fails when it is released.
+        """
+        held = HeldRequest(kind, offset, error)
+        self._held.append(held)
+        return held
+
+    def stop(self) -> None:
+        """Ends the server; the client has gone."""
+        self._listener.close()
+        if self._client:
+            self._client.close()
+        for held in self._held:
+            held.release()
+        for thread in self._threads:
+            thread.join()
+        self._file.close()
+
+    def _spawn(self, function: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=function, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _receive(self, length: int) -> bytes:
+        assert self._client
+        data = b''
+        while len(data) < length:
+            piece = self._client.recv(length - len(data))
+            if not piece:
+                raise EOFError
+            data += piece
+        return data
+
+    def _send(self, form: str, *values: Any) -> None:
+        assert self._client
+        self._client.sendall(struct.pack(form, *values))
+
+    def _serve(self) -> None:
+        try:
+            self._client, _ = self._listener.accept()
+            self._negotiate()
+            while self._next_request():
+                pass
+        except (EOFError, OSError):
+            pass
+
+    def _negotiate(self) -> None:
+        option_magic = 0x49484156454f5054
+        self._send('>8sQH', b'NBDMAGIC', option_magic, 3)
+        self._receive(4)
+        while True:
+            _, option, length = struct.unpack('>QII', self._receive(16))
+            self._receive(length)
+            reply = (0x3e889045565a9, option)
+            if option == 7:     # NBD_OPT_GO
+                # It can flush, discard and write zeroes.
+                flags = 1 << 0 | 1 << 2 | 1 << 5 | 1 << 6
+                self._send('>QIIIHQH', *reply, 3, 12, 0, self._size, flags)
+                self._send('>QIII', *reply, 1, 0)
+                return
+            self._send('>QIII', *reply, 1 << 31 | 1, 0)
+
+    def _next_request(self) -> bool:
+        _, _, kind, cookie, offset, length = struct.unpack(
+            '>IHHQQI', self._receive(28))
+        if kind not in self.KINDS:
+            return False
+        data = self._receive(length) if kind == 1 else b''
+        request = Request(self.KINDS[kind], offset, length, data)
+        for held in self._held:
+            if held.matches(request):
+                held.matched = True
+                self._spawn(self._process_held, request, cookie, held)
+                return True
+        self._process(request, cookie, 0)
+        return True
+
+    def _process_held(self, request: Request, cookie: int,
+                      held: HeldRequest) -> None:
+        held.enter()
+        self._process(request, cookie, held.error)
+
+    def _process(self, request: Request, cookie: int, error: int) -> None:
+        data = b''
+        with self._lock:
+            if not error:
+                self._file.seek(request.offset)
+                if request.kind == 'read':
+                    data = self._file.read(request.length)
+                elif request.kind == 'write':
+                    self._file.write(request.data)
+                elif request.kind in ('discard', 'zero'):
+                    self._file.write(bytes(request.length))
+                self._file.flush()
+                self.done.append(request)
+            try:
+                self._send('>IIQ', 0x67446698, error, cookie)
+                if data:
+                    assert self._client
+                    self._client.sendall(data)
+            except OSError:
+                pass
+
+
 class ZonedTestCase(iotests.QMPTestCase):
     """
     A test with files, qemu-io sessions and storage daemons, which are gone
@@ -247,6 +458,7 @@ class ZonedTestCase(iotests.QMPTestCase):
         self.files: List[str] = []
         self.sessions: List[Session] = []
         self.daemons: List[Daemon] = []
+        self.servers: List[NbdServer] = []
         self.img = self.path('disk.zoned')
 
     def tearDown(self) -> None:
@@ -256,6 +468,8 @@ class ZonedTestCase(iotests.QMPTestCase):
         for daemon in self.daemons:
             if daemon.running():
                 daemon.stop()
+        for server in self.servers:
+            server.stop()
         for path in self.files:
             if os.path.exists(path):
                 os.remove(path)
@@ -288,6 +502,12 @@ class ZonedTestCase(iotests.QMPTestCase):
         daemon = Daemon(*args, instance_id=str(len(self.daemons)), qmp=True)
         self.daemons.append(daemon)
         return daemon
+
+    def server(self) -> NbdServer:
+        """A server for self.img."""
+        server = NbdServer(self.socket(f'nbd{len(self.servers)}'), self.img)
+        self.servers.append(server)
+        return server
 
     def refusal(self, tool: Sequence[str], *args: str) -> str:
         """
