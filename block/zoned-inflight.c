@@ -220,7 +220,7 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
         zoned_unlock(bs);
         ret = zoned_co_commit_durable(bs);
         if (ret < 0) {
-            return ret;
+            return zoned_host_error(ret);
         }
         zoned_lock(bs);
     }

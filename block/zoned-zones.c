@@ -148,9 +148,26 @@ void zoned_zones_destroy(ZonedZones *z)
     g_clear_pointer(&z->lru, g_free);
 }
 
+void zoned_zones_begin_load(ZonedZones *z)
+{
+    for (uint32_t i = 0; i < z->geo.nr_zones; i++) {
+        BlockZoneState cond = zoned_zones_cond(z, i);
+
+        if (cond == BLK_ZS_IOPEN || cond == BLK_ZS_EOPEN) {
+            set_zone(z, i, BLK_ZS_CLOSED, zoned_zones_end(z, i));
+        }
+    }
+    bitmap_zero(z->dirty, DIV_ROUND_UP(z->geo.nr_zones,
+                                       ZONED_ZONES_PER_DIRTY_BIT));
+    z->nr_dirty = 0;
+    z->nr_unsettled = 0;
+}
+
 void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
                       uint64_t end, bool keep_open)
 {
+    BlockZoneState image_cond = cond;
+
     if (cond == BLK_ZS_IOPEN || cond == BLK_ZS_EOPEN) {
         bool room = !z->geo.max_open ||
                     zoned_zones_nr_open(z) < z->geo.max_open;
@@ -163,6 +180,9 @@ void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
         cond = BLK_ZS_EMPTY;
     }
     set_zone(z, i, cond, end);
+    if (cond != image_cond) {
+        zoned_zones_mark_dirty(z, i);
+    }
 }
 
 /* Closes open zone @i. */

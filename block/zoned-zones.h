@@ -94,10 +94,18 @@ bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo, uint64_t *wp);
 void zoned_zones_destroy(ZonedZones *z);
 
 /*
+ * Prepares @z, which may have been used already, for loading all zones from an
+ * image: no zone is open, none is dirty.
+ */
+void zoned_zones_begin_load(ZonedZones *z);
+
+/*
  * Sets zone @i to what is in an image: condition @cond, written up to byte @end
  * of the device (validated by the caller).  With @keep_open false, an open zone
  * becomes CLOSED, or EMPTY if nothing was written, as after a power cycle; else
- * it stays open as long as there are resources.  Marks nothing dirty.
+ * it stays open as long as there are resources.  A zone that does not have the
+ * condition of the image is dirty: whoever takes the image over from us must
+ * not see it as it was.
  */
 void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
                       uint64_t end, bool keep_open);

@@ -191,6 +191,7 @@ static int GRAPH_RDLOCK read_table(BlockDriverState *bs, int64_t length,
     uint32_t nr_active;
     int ret;
 
+    zoned_zones_begin_load(&s->zones);
     for (uint64_t pos = 0; pos < size; pos += TABLE_CHUNK) {
         uint64_t bytes = MIN(size - pos, TABLE_CHUNK);
         uint32_t first = pos / ZONED_ENTRY_SIZE;
@@ -382,11 +383,7 @@ static void zoned_refresh_limits(BlockDriverState *bs, Error **errp)
     bs->bl.max_transfer = 0;
 }
 
-/*
- * An error of the file.  What the guest did wrong has errnos of its own
- * (zoned-zones.h), which must not come from anywhere else.
- */
-static int host_error(int ret)
+int zoned_host_error(int ret)
 {
     switch (ret) {
     case -EINVAL:
@@ -447,7 +444,7 @@ zoned_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                           zoned_file_offset(s, offset), stored,
                                           qiov, qiov_offset, flags);
             if (ret < 0) {
-                return host_error(ret);
+                return zoned_host_error(ret);
             }
         }
         qemu_iovec_memset(qiov, qiov_offset + stored, 0, zeroes);
@@ -474,7 +471,7 @@ write_file(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
     } else {
         ret = bdrv_co_pwrite_zeroes(bs->file, file_offset, bytes, flags);
     }
-    return host_error(ret);
+    return zoned_host_error(ret);
 }
 
 /* Writes or, with @append, appends @w to sequential zone @i. */
@@ -540,8 +537,10 @@ zoned_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
     if (offset >= conv_limit) {
         return -ENOTSUP;
     }
-    return host_error(bdrv_co_pdiscard(bs->file, zoned_file_offset(s, offset),
-                                       MIN(bytes, conv_limit - offset)));
+    bytes = MIN(bytes, conv_limit - offset);
+    return zoned_host_error(bdrv_co_pdiscard(bs->file,
+                                             zoned_file_offset(s, offset),
+                                             bytes));
 }
 
 static int coroutine_fn GRAPH_RDLOCK
@@ -581,7 +580,8 @@ zoned_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
 
 static int coroutine_fn GRAPH_RDLOCK zoned_co_flush_to_os(BlockDriverState *bs)
 {
-    return host_error(zoned_co_commit(bs));
+    /* What has changed by loading the zones waits until we may write. */
+    return zoned_is_writable(bs) ? zoned_host_error(zoned_co_commit(bs)) : 0;
 }
 
 static int coroutine_fn GRAPH_RDLOCK
@@ -675,7 +675,7 @@ mgmt_exclusion(BlockDriverState *bs, BlockZoneOp op, const ZonedExclusion *ex,
     while ((ret = mgmt_zones(bs, op, &i, ex->last, all, changed)) == -EAGAIN) {
         ret = zoned_co_commit_durable(bs);
         if (ret < 0) {
-            return host_error(ret);
+            return zoned_host_error(ret);
         }
     }
     return ret;
@@ -759,7 +759,7 @@ zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op, int64_t offset,
     ex.last = zoned_zone_index(geo, offset + len - 1);
     zoned_exclusion_begin(bs, &ex, op == BLK_ZO_FINISH || op == BLK_ZO_RESET);
     ret = mgmt_exclusion(bs, op, &ex, all, changed);
-    commit_ret = host_error(commit_mgmt(bs, op, changed));
+    commit_ret = zoned_host_error(commit_mgmt(bs, op, changed));
     zoned_exclusion_end(bs, &ex);
 
     trace_zoned_mgmt(bs, op, ex.first, ex.last, ret, commit_ret);
@@ -810,7 +810,7 @@ zoned_co_zone_append(BlockDriverState *bs, int64_t *offset, QEMUIOVector *qiov,
     if (flags & BDRV_REQ_FUA) {
         ret = bdrv_co_flush(bs);
         if (ret < 0) {
-            return host_error(ret);
+            return zoned_host_error(ret);
         }
     }
     *offset = w.offset;

@@ -107,6 +107,12 @@ static inline int64_t zoned_file_offset(const BDRVZonedState *s,
     return s->base + s->header.data_offset + offset;
 }
 
+/*
+ * An error of the file.  What the guest did wrong has errnos of its own
+ * (zoned-zones.h), which must not come from anywhere else.
+ */
+int zoned_host_error(int ret);
+
 /* True if @bs may change the image; else zone operations give -EACCES. */
 bool zoned_is_writable(BlockDriverState *bs);
 

@@ -993,6 +993,9 @@ static void check_load(BlockZoneState cond, uint64_t written, bool keep_open,
         zoned_zones_load(&d->z, 2, cond, 2 * ZONE_SIZE + written, keep_open);
         check_zone(d, 2, expected, written);
         g_assert_cmpuint(zoned_zones_nr_active(&d->z), ==, is_active(expected));
+        /* Whoever takes the image over must not see what it was. */
+        g_assert_cmpuint(d->z.nr_dirty, ==, cond != expected);
+        g_assert_cmpuint(d->z.nr_unsettled, ==, 0);
     }
 }
 
@@ -1036,6 +1039,28 @@ static void test_load_keep_open(void)
     /* What is implicitly open can be closed for others. */
     write_zone(d, 5, SECTOR);
     check_zone(d, 2, CLOSED, SECTOR);
+}
+
+/* What was open before the image is loaded again takes no resource. */
+static void test_load_again(void)
+{
+    g_autoptr(Device) d = device_with_limits(2, 2);
+
+    g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 4), ==, 1);
+    write_zone(d, 5, SECTOR);
+    for (int n = 0; n < 2; n++) {
+        zoned_zones_begin_load(&d->z);
+        g_assert_cmpuint(d->z.nr_dirty, ==, 0);
+        zoned_zones_load(&d->z, 1, EOPEN, ZONE_SIZE, true);
+        zoned_zones_load(&d->z, 2, EMPTY, 2 * ZONE_SIZE, true);
+        zoned_zones_load(&d->z, 3, FULL, 3 * ZONE_SIZE, true);
+        zoned_zones_load(&d->z, 4, EMPTY, 4 * ZONE_SIZE, true);
+        zoned_zones_load(&d->z, 5, IOPEN, 5 * ZONE_SIZE + SECTOR, true);
+        check_zone(d, 1, EOPEN, 0);
+        check_zone(d, 4, EMPTY, 0);
+        check_zone(d, 5, IOPEN, SECTOR);
+        g_assert_cmpuint(d->z.nr_dirty, ==, 0);
+    }
 }
 
 /*
@@ -1674,13 +1699,17 @@ static void step_reopen(Model *m)
 
     m->committing = false;
     doing(m, "reopen, zones %s open", keep_open ? "stay" : "do not stay");
-    device_free(m->device);
-    m->device = device_new(&geo);
+    if (chance(m, 50)) {
+        device_free(m->device);
+        m->device = device_new(&geo);
+    }
+    zoned_zones_begin_load(&m->device->z);
     memset(m->dirty, 0, m->nr_zones / ZONED_ZONES_PER_DIRTY_BIT + 1);
 
     for (uint32_t i = 0; i < m->nr_zones; i++) {
         ModelZone *zone = &m->zone[i];
         int fate = pick(m, 100);
+        BlockZoneState image_cond;
 
         if (zone->nr_in_flight) {
             zone->written = zone->in_flight[0][0];
@@ -1694,6 +1723,7 @@ static void step_reopen(Model *m)
             zone->cond = zone->written ? FULL : EMPTY;
         }
 
+        image_cond = zone->cond;
         if (!zone->conventional) {
             zoned_zones_load(&m->device->z, i, zone->cond,
                              zone->start + zone->written, keep_open);
@@ -1709,6 +1739,9 @@ static void step_reopen(Model *m)
         }
         if (zone->cond == CLOSED && !zone->written) {
             zone->cond = EMPTY;
+        }
+        if (zone->cond != image_cond) {
+            m->dirty[i / ZONED_ZONES_PER_DIRTY_BIT] = true;
         }
         zone->stopped = 0;
         zone->stopped_before = 0;
@@ -1881,6 +1914,7 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/zones/all/others", test_all_others);
     g_test_add_func("/zoned/zones/load/conditions", test_load);
     g_test_add_func("/zoned/zones/load/keep-open", test_load_keep_open);
+    g_test_add_func("/zoned/zones/load/again", test_load_again);
     g_test_add_func("/zoned/zones/dirty/bits", test_dirty);
     g_test_add_func("/zoned/zones/dirty/implicit-close",
                     test_dirty_implicit_close);
