@@ -59,11 +59,11 @@ def extreme_geometry(rng):
     zone_size = ALIGNMENT << rng.choice([0, 1, 4, 20, 30, 40, 44, 45, 46])
     zone_size += rng.choice([0, 0, 0, ALIGNMENT])
     # Few of the images that take seconds to look at.
-    most = rng.choice([1, 2, 64, 512, 4096, 4096, 4096, 1 << 16])
-    if rng.random() < 0.02:
-        most = MAX_ZONES
+    most = rng.choice([1, 2, 64, 64, 512, 512, 4096])
+    if rng.random() < 0.03:
+        most = rng.choice([1 << 16, 1 << 16, MAX_ZONES])
     size = min(most * zone_size, MAX_SIZE)
-    size -= rng.choice([0, 0, ALIGNMENT])
+    size = max(size - rng.choice([0, 0, ALIGNMENT]), ALIGNMENT)
     zone_size = min(zone_size, size)
     capacity = rng.choice([zone_size, ALIGNMENT,
                            zone_size // 2 // ALIGNMENT * ALIGNMENT])
@@ -205,6 +205,12 @@ def flip_bits(rng, draft):
     top = rng.choice([512, len(draft.raw)])
     for _ in range(rng.choice([1, 1, 1, 2, 8, 64])):
         draft.raw[rng.randrange(top)] ^= 1 << rng.randrange(8)
+
+
+def damage_byte(rng, draft):
+    """Which a repair may be able to undo."""
+    where = rng.choice([rng.randrange(120), rng.randrange(512)])
+    draft.raw[where] ^= rng.randrange(1, 256)
 
 
 def random_header_bytes(rng, draft):
@@ -374,7 +380,8 @@ def move_options(rng, draft):
 
 
 # How often each is done
-DAMAGE = [(flip_bits, 12), (random_header_bytes, 6), (change_fields, 25),
+DAMAGE = [(flip_bits, 12), (damage_byte, 6), (random_header_bytes, 6),
+          (change_fields, 25),
           (change_geometry, 8), (change_features, 4), (grow_tail, 2),
           (change_entries, 30), (activate_zones, 6), (truncate, 12),
           (extend, 4), (swap_blocks, 6), (lose_block, 5), (shift, 2),

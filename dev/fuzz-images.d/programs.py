@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run QEMU's programs and see how they fare: crash, hang, memory, reports."""
 
+import fcntl
 import os
 import re
-import resource
 import select
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -14,19 +15,20 @@ from pathlib import Path
 
 PROMPT = 'qemu-io> '
 TIMEOUT = 120               # seconds for one command; the machine may be busy
-# A program that says more than this about one image floods somebody's log.
-MOST_OUTPUT = 1 << 20
 MIB = 1 << 20
-# What a program may need at most: some for itself, some for each zone.
-MEMORY, MEMORY_PER_ZONE = 256 * MIB, 128
+# What a program may need or say at most: something for itself, and something
+# for each zone that there is.
+MEMORY, MEMORY_PER_ZONE = 128 * MIB, 96
+OUTPUT, OUTPUT_PER_ZONE = 1 * MIB, 256
+
+
+# Each program that uses coroutines says this once.
+HARMLESS = re.compile(r'^==\d+==WARNING: ASan doesn.t fully support '
+                      r'makecontext/swapcontext functions.*\n', re.M)
 
 
 class Trouble(Exception):
     """A program crashed, hung, or broke a bound."""
-
-
-def no_core():
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 class Programs:
@@ -51,7 +53,7 @@ class Programs:
         for path in sorted(self.temporary.glob('sanitizer.*')):
             text += path.read_text(errors='replace')
             path.unlink()
-        return text
+        return HARMLESS.sub('', text)
 
     def check_memory(self, used, zones):
         self.most_memory = max(self.most_memory, used)
@@ -65,22 +67,29 @@ class Programs:
         with tempfile.TemporaryFile(dir=self.temporary) as out:
             # pylint: disable=consider-using-with  # reaped by wait4()
             child = subprocess.Popen(
-                [self.folder / name, *words], env=self.environment,
-                stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                preexec_fn=no_core)
+                [str(self.folder / name), *words], env=self.environment,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out)
             status, usage = wait(child)
             size = out.tell()
-            out.seek(0)
-            text = out.read(MOST_OUTPUT).decode(errors='replace')
+            out.seek(max(size - OUTPUT, 0))
+            text = out.read().decode(errors='replace')
         self.check_memory(usage.ru_maxrss * 1024, zones)
         if status < 0:
             raise Trouble(f'{name} ended by signal {-status}:\n{text[-3000:]}')
         report = self.take_reports()
         if report:
             raise Trouble(f'{name}: sanitizer report:\n{report}')
-        if size > MOST_OUTPUT:
+        if size > OUTPUT + OUTPUT_PER_ZONE * zones:
             raise Trouble(f'{name} printed {size} bytes:\n{text[:500]}')
         return status, text
+
+
+def copy_programs(source, target, names, lock):
+    """So that a build that goes on meanwhile does not change them."""
+    with open(lock, 'w', encoding='ascii') as f:
+        fcntl.flock(f, fcntl.LOCK_SH)
+        for name in names:
+            shutil.copy(Path(source) / name, Path(target) / name)
 
 
 def wait(child):
@@ -115,7 +124,7 @@ class QemuIo:
         self.child = subprocess.Popen(
             [programs.folder / 'qemu-io'], env=programs.environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, preexec_fn=no_core)
+            stderr=subprocess.STDOUT)
         self._read()
 
     def _read(self):
@@ -130,7 +139,7 @@ class QemuIo:
             if not chunk:
                 raise Trouble(f'qemu-io died:\n{self.tail(data)}')
             data += chunk
-            if len(data) > 16 * MIB:
+            if len(data) > 16 * OUTPUT:
                 raise Trouble(f'qemu-io floods:\n{self.tail(data[:1000])}')
         return data[:-len(PROMPT)].decode(errors='replace')
 
@@ -170,12 +179,12 @@ class QemuIo:
     def reset_peak(self):
         """From now on, another peak of memory is measured."""
         try:
-            Path(f'/proc/{self.child.pid}/clear_refs').write_text('5')
+            Path(f'/proc/{self.child.pid}/clear_refs').write_text('5', 'ascii')
         except OSError:         # it died, which will be noticed
             pass
 
     def check_memory(self, zones):
-        status = Path(f'/proc/{self.child.pid}/status').read_text()
+        status = Path(f'/proc/{self.child.pid}/status').read_text('ascii')
         peak = int(re.search(r'VmHWM:\s+(\d+) kB', status)[1])
         self.programs.check_memory(peak * 1024, zones)
 

@@ -2,8 +2,7 @@
 """An independent reader (and encoder) of images in the zoned format.
 
 Written from the specification of the format and not from the driver, so that
-a mistake of the one is seen by the other. Nothing here is quick or short at the
-price of being obvious: what a field may be stands where it is judged.
+a mistake of the one is seen by the other.
 """
 
 import array
@@ -94,6 +93,10 @@ class Invalid(Exception):
     """An image that must not be opened; says why."""
 
 
+class Newer(Invalid):
+    """An image that is not damaged, but made for newer readers."""
+
+
 class Zone(NamedTuple):
     cond: int
     end: int            # byte of the device up to which the zone was written
@@ -101,6 +104,28 @@ class Zone(NamedTuple):
 
 class Header:
     """A valid header. Raises Invalid if that is not what the bytes are."""
+
+    magic: bytes
+    version: int
+    header_length: int
+    checksum: int
+    incompatible: int
+    compatible: int
+    autoclear: int
+    size: int
+    zone_size: int
+    zone_capacity: int
+    nr_zones: int
+    nr_conv: int
+    nr_seq: int
+    max_open: int
+    max_active: int
+    max_append: int
+    model: int
+    ext_size: int
+    table_offset: int
+    data_offset: int
+    ext_offset: int
 
     def __init__(self, raw):
         for name in FIELDS:
@@ -119,11 +144,11 @@ class Header:
         if self.checksum != header_checksum(raw):
             raise Invalid('checksum')
         if self.incompatible & ~SHORT_FILE:
-            raise Invalid('unknown incompatible feature')
+            raise Newer('unknown incompatible feature')
         if self.model != 1:
-            raise Invalid('zone model')
+            raise Newer('zone model')
         if self.ext_size or self.ext_offset:
-            raise Invalid('zone descriptor extension')
+            raise Newer('zone descriptor extension')
 
     def _check_geometry(self):
         if not 0 < self.size <= MAX_SIZE:
@@ -231,12 +256,58 @@ class Header:
             'Q', range(first, first + count * self.zone_size, self.zone_size))
 
 
+def _one_byte_changes():
+    """What one other byte does to the checksum of a header: {xor: [(where, xor
+    of that byte)]}; the checksum is linear."""
+    changes = {}
+    effects = CRC_TABLE
+    for where in range(HEADER_SIZE - 1, -1, -1):
+        if not 12 <= where < 16:
+            for change in range(1, 256):
+                changes.setdefault(effects[change], []).append((where, change))
+        effects = [e >> 8 ^ CRC_TABLE[e & 0xff] for e in effects]
+    for where in range(12, 16):
+        for change in range(1, 256):
+            changes.setdefault(change << (where - 12) * 8,
+                               []).append((where, change))
+    return changes
+
+
+ONE_BYTE_CHANGES = _one_byte_changes()
+
+
+def rebuild(raw):
+    """A damaged header as it was, or None if that is not determined.
+
+    What all headers have in common may be lost, and one byte of the rest.
+    """
+    raw = bytearray(raw)
+    if raw[:4] == b'zone' and get_field(raw, 'version') > 1:
+        return None             # of a newer version, and not damaged
+    for name, value in (('magic', b'zone'), ('version', 1),
+                        ('header_length', HEADER_SIZE), ('model', 1)):
+        set_field(raw, name, value)
+    raw[FIRST_ZERO:] = bytes(HEADER_SIZE - FIRST_ZERO)
+    wrong = header_checksum(bytes(raw)) ^ get_field(raw, 'checksum')
+    candidates = ONE_BYTE_CHANGES.get(wrong, []) if wrong else [(0, 0)]
+    found = []
+    for where, change in candidates:
+        raw[where] ^= change
+        try:
+            found.append(Header(bytes(raw)))
+        except Invalid:
+            pass
+        raw[where] ^= change
+    return found[0] if len(found) == 1 else None
+
+
 class Image:
     """What is in a file, from byte base on."""
 
     def __init__(self, path, base=0, length=None):
         self.header: Optional[Header] = None
         self.why: Optional[str] = None      # the header is not valid
+        self.rebuilt = False                # but it could be made valid
         self.zones: List[Optional[Zone]] = []
         self.length = length
         with open(path, 'rb') as f:
@@ -246,17 +317,13 @@ class Image:
         # What is opened is a whole number of sectors.
         file_length = os.fstat(f.fileno()).st_size
         self.file_length = -(-file_length // SECTOR) * SECTOR
+        self.base = base
         try:
-            if base % ALIGNMENT or base > self.file_length:
-                raise Invalid('option offset')
-            if self.length is None:
-                self.length = self.file_length - base
-            if self.length > self.file_length - base:
-                raise Invalid('option len')
-            if self.length < HEADER_SIZE:
-                raise Invalid('too short for a header')
-            raw = read_at(f, base, HEADER_SIZE)
-            header = Header(raw)
+            bounded = self._find_length()
+            header = self._find_header(read_at(f, base, HEADER_SIZE))
+            if bounded and self.length < header.data_offset + header.size:
+                # What lies behind the image in the file is not to be used.
+                raise Invalid('option len with this size')
             if base + header.data_offset + header.size > INT64_MAX:
                 raise Invalid('option offset with this size')
         except Invalid as reason:
@@ -266,6 +333,32 @@ class Image:
         table = array.array('Q', read_at(f, base + header.table_offset,
                                          header.nr_zones * 8))
         self._decode(table)
+
+    def _find_length(self):
+        """Whether option len has said it."""
+        bounded = self.length is not None
+        if self.base % ALIGNMENT or self.base > self.file_length:
+            raise Invalid('option offset')
+        if not bounded:
+            self.length = self.file_length - self.base
+        if self.length > self.file_length - self.base:
+            raise Invalid('option len')
+        if self.length < HEADER_SIZE:
+            raise Invalid('too short for a header')
+        return bounded
+
+    def _find_header(self, raw):
+        try:
+            return Header(raw)
+        except Newer:
+            raise
+        except Invalid as reason:
+            header = rebuild(raw)
+            if header is None:
+                raise
+            self.rebuilt = True
+            self.why = str(reason)
+            return header
 
     def _decode(self, table):
         header = self.header
@@ -309,7 +402,7 @@ class Image:
     @property
     def valid(self):
         """Whether the driver must open it; if not, it must refuse to."""
-        return (self.header is not None and not self.impossible()
+        return (self.why is None and not self.impossible()
                 and not self.surplus() and not self.is_short())
 
     def opened(self):
@@ -318,6 +411,16 @@ class Image:
             return self.zones
         return [self.header.power_cycled(i, zone)
                 for i, zone in enumerate(self.zones)]
+
+    def _possible_end(self, i):
+        """Up to where a zone may hold data, if nothing else is known."""
+        header = self.header
+        end, start = header.cap_limit(i), header.start(i)
+        if header.incompatible & SHORT_FILE and not header.is_conv(i):
+            # There is none behind the end of the file.
+            in_file = self.file_length - self.base - header.data_offset
+            end = min(end, max(in_file // SECTOR * SECTOR, start))
+        return end
 
     def repaired(self):
         """The zones as they must be after a repair, power-cycled."""
@@ -329,7 +432,7 @@ class Image:
         for i, zone in enumerate(self.zones):
             if zone is None:
                 zone = Zone(NOT_WP if header.is_conv(i) else FULL,
-                            header.cap_limit(i))
+                            self._possible_end(i))
             elif i in surplus:
                 zone = Zone(FULL, zone.end)
             zones.append(header.power_cycled(i, zone))

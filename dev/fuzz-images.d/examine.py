@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What QEMU must do with one image, given what the reader says of it."""
+
+import json
+import re
+
+from zoned_image import (CLOSED, EMPTY, EOPEN, FULL, IOPEN, NOT_WP, OFFLINE,
+                         SECTOR, Image, fingerprint, read_at, same_zones)
+
+EXTREME_OFFSETS = [0, 1, 511, 512, (1 << 31), (1 << 32), (1 << 43), (1 << 58),
+                   (1 << 62), (1 << 63) - 4096, (1 << 63) - 512, (1 << 63) - 1]
+
+
+class Wrong(Exception):
+    """The programs disagree with the reader, or with themselves."""
+
+
+def demand(condition, *words):
+    if not condition:
+        raise Wrong(' '.join(str(word) for word in words))
+
+
+class Examination:
+    """Of the image in a file; counts what it sees."""
+
+    def __init__(self, shell, path, draft, rng):
+        self.shell = shell
+        self.rng = rng
+        self.place = path, draft.base, draft.opt_len
+        self.counts = {}
+        self.options = f'driver=zoned,file.driver=file,file.filename={path}'
+        if draft.base:
+            self.options += f',offset={draft.base}'
+        if draft.opt_len is not None:
+            self.options += f',len={draft.opt_len}'
+        self.image = self.read()
+
+    def read(self):
+        return Image(*self.place)
+
+    @property
+    def path(self):
+        return self.place[0]
+
+    def count(self, what, number=1):
+        self.counts[what] = self.counts.get(what, 0) + number
+
+    @property
+    def zones(self):
+        """How many the header says there are, to bound what is used."""
+        return self.image.header.nr_zones if self.image.header else 0
+
+    def examine(self, with_tools):
+        self.count('images')
+        if self.image.valid:
+            self.count('valid')
+        elif self.image.rebuilt:
+            self.count('header to be rebuilt')
+        elif self.image.header:
+            self.count('bad zones or length')
+        else:
+            self.count('bad header')
+        self.look()
+        if with_tools:
+            self.count('checked by qemu-img')
+            self.info()
+            self.check()
+            self.repair()
+            if self.image.valid:
+                self.look()
+        if self.image.valid:
+            self.use()
+            if with_tools:
+                self.expect_clean()
+
+    # qemu-io, read-only
+
+    def look(self):
+        """Open read-only: iff it is valid, and without any change."""
+        before = fingerprint(self.path)
+        said = self.shell.open(self.options, read_only=True)
+        opened = "can't open" not in said
+        demand(opened == self.image.valid, 'the driver says:',
+               said.strip() or 'opened', '; the reader says:',
+               self.verdict())
+        if opened:
+            self.look_at_zones()
+            self.look_at_data()
+            self.try_to_change()
+            self.shell.command('close')
+        self.shell.check_memory(self.zones)
+        demand(fingerprint(self.path) == before, 'a read-only open wrote')
+
+    def verdict(self):
+        image = self.image
+        if image.valid:
+            return 'valid'
+        if image.why:
+            return image.why
+        return (f'impossible zones {image.impossible()[:5]}, beyond the limit '
+                f'{image.surplus()[:5]}, short: {image.is_short()}')
+
+    def windows(self):
+        """Some runs of zones: (first, count)."""
+        size = 64
+        last = max(self.zones - size, 0)
+        return {(0, size), (last, size), (self.rng.randint(0, last), size)}
+
+    def look_at_zones(self):
+        """The report is what the reader reads."""
+        header, zones = self.image.header, self.image.opened()
+        for first, size in self.windows():
+            seen = self.shell.report(first * header.zone_size, size)
+            count = min(size, header.nr_zones - first)
+            expected = [describe(header, i, zones[i])
+                        for i in range(first, first + count)]
+            demand(seen == expected, 'report', seen, 'expected', expected)
+        self.count('zones reported', sum(min(size, self.zones)
+                                         for _, size in self.windows()))
+
+    def look_at_data(self):
+        """Sectors: what the file has below the write pointer, else zeroes."""
+        zones = self.image.opened()
+        for _ in range(4):
+            i = self.rng.randrange(self.zones)
+            self.compare_sector(i, zones[i])
+        size = min(self.image.header.size, 1 << 20)
+        self.shell.command(f'read -q 0 {size}')
+        if self.zones <= 4096:
+            self.shell.command('map')
+
+    def compare_sector(self, i, zone):
+        header = self.image.header
+        start, limit = header.start(i), header.limit(i)
+        where = self.rng.choice([start, limit - SECTOR, zone.end,
+                                 max(zone.end - SECTOR, start),
+                                 self.rng.randrange(start, limit)])
+        where = min(where // SECTOR * SECTOR, limit - SECTOR)
+        said = self.shell.command(f'read -v {where} {SECTOR}')
+        if zone.cond == OFFLINE:
+            demand('Operation not permitted' in said, 'read of OFFLINE zone',
+                   i, 'gave', said[:200])
+            return
+        expected = bytes(SECTOR)
+        if where < zone.end:
+            with open(self.path, 'rb') as f:
+                expected = read_at(f, self.image.base + header.data_offset
+                                   + where, SECTOR)
+        seen = bytes.fromhex(''.join(
+            re.findall(r'^[0-9a-f]+:  ((?:[0-9a-f]{2} )+)', said, re.M)))
+        demand(seen == expected, 'sector at', where, 'of zone', i, zone,
+               'reads as', said[:200])
+
+    def try_to_change(self):
+        """A read-only node takes no zone operations."""
+        size = self.image.header.zone_size
+        i = self.zones - 1
+        length = self.image.header.limit(i) - i * size
+        for name in ('zo', 'zc', 'zf', 'zrs'):
+            said = self.shell.command(f'{name} {i * size} {length}')
+            demand('Permission denied' in said, name, 'read-only:', said)
+        said = self.shell.command(f'zap -p {i * size} 512')
+        demand('not supported' in said or 'Permission denied' in said
+               or 'read-only' in said, 'zap read-only:', said)
+
+    # qemu-io, writing
+
+    def use(self):
+        """Do things; what the report says then is what is in the image."""
+        said = self.shell.open(self.options, read_only=False)
+        demand(not said, 'cannot be opened for writing:', said)
+        for _ in range(self.rng.randint(4, 14)):
+            said = self.shell.command(self.random_command())
+            self.count('operations that succeeded', 'failed' not in said)
+            self.count('operations')
+        self.shell.command('aio_flush')
+        count = min(self.zones, 4096)
+        seen = self.shell.report(0, count)
+        self.shell.command('close')
+        self.shell.check_memory(self.zones)
+        self.image = after = self.read()
+        demand(after.valid, 'after writing:', self.verdict())
+        demand(after.header.autoclear == 0, 'autoclear bits are left')
+        zones = after.opened()
+        expected = [describe(after.header, i, zones[i]) for i in range(count)]
+        demand([cycled(line) for line in seen] == expected,
+               'reported before closing', seen, 'is in the image', expected)
+
+    def random_offset(self):
+        rng, header = self.rng, self.image.header
+        i = rng.randrange(header.nr_zones)
+        return rng.choice([
+            header.start(i), header.start(i), self.image.zones[i].end,
+            self.image.zones[i].end, self.image.zones[i].end, header.limit(i),
+            header.cap_limit(i), rng.randrange(header.size), header.size,
+            header.size - 512, rng.choice(EXTREME_OFFSETS)])
+
+    def random_command(self):
+        rng, header = self.rng, self.image.header
+        offset = self.random_offset()
+        length = rng.choice([512, 512, 4096, 4096, 8192, 65536, 65536, 1, 0,
+                             rng.randrange(1 << 18), header.zone_capacity])
+        length = min(length, 1 << 18)
+        kind = rng.randrange(10)
+        if kind < 3:
+            words = rng.choice(['write', 'write -f', 'write -z', 'write -zu',
+                                'aio_write', 'aio_write -f'])
+            return f'{words} {offset} {length}'
+        if kind < 5:
+            start = offset // header.zone_size * header.zone_size
+            return f'zap -p {rng.choice([start, start, offset])} {length}'
+        if kind < 8:
+            return self.random_management()
+        return rng.choice([
+            f'read -q {offset} {length}', f'aio_read -q {offset} {length}',
+            f'discard {offset} {length}', 'flush', 'aio_flush', 'info',
+            f'zrp {offset} {rng.choice([0, 1, 64, 5000])}',
+            f'truncate {rng.choice([offset, length])}', 'length',
+            f'readv -q {offset} 512 1024', f'alloc {offset} {length}'])
+
+    def random_management(self):
+        rng, header = self.rng, self.image.header
+        name = rng.choice(['zo', 'zo', 'zc', 'zf', 'zf', 'zrs', 'zrs'])
+        if rng.random() < 0.1:
+            return f'{name} 0 {header.size}'
+        first = rng.randrange(header.nr_zones)
+        last = min(first + rng.choice([0, 0, 0, 1, 3]), header.nr_zones - 1)
+        start = header.start(first)
+        length = header.limit(last) - start
+        if rng.random() < 0.1:
+            start = self.random_offset()
+        if rng.random() < 0.1:
+            length = self.random_offset()
+        return f'{name} {start} {length}'
+
+    # qemu-img
+
+    def qemu_img(self, *words):
+        where = ['--image-opts', self.options]
+        if self.place[1:] == (0, None) and self.rng.random() < 0.5:
+            where = ['-f', 'zoned', self.path]
+        return self.shell.programs.run('qemu-img', *words, *where,
+                                       zones=self.zones)
+
+    def info(self):
+        status, said = self.qemu_img('info')
+        demand(status == (0 if self.image.valid else 1), 'info:', status, said)
+
+    def problems(self):
+        """How many a check has to find; None if it cannot check."""
+        image = self.image
+        if image.header is None:
+            return None
+        return (image.rebuilt + len(image.impossible())
+                + len(image.surplus()) + image.is_short())
+
+    def check(self):
+        """Finds and counts all there is, and changes nothing."""
+        before = fingerprint(self.path)
+        expected = self.problems()
+        # To look for what a header may have been takes long.
+        if expected is not None or self.rng.random() < 0.2:
+            status, said = self.qemu_img('check')
+            demand(status == exit_status(expected), 'check:', status, said,
+                   '; problems:', expected)
+        status, said = self.qemu_img('check', '--output=json')
+        demand(status == exit_status(expected), 'check json:', status, said)
+        if expected is not None:
+            demand(corruptions(said) == expected, 'check counts',
+                   said[-2000:], 'expected', expected)
+        demand(fingerprint(self.path) == before, 'a check wrote')
+
+    def repair(self):
+        """Makes it valid without giving up data, or changes nothing."""
+        before = fingerprint(self.path)
+        image = self.image
+        status, said = self.qemu_img('check', '-r', 'all')
+        self.image = self.read()
+        if image.header is None or image.valid:
+            demand(fingerprint(self.path) == before,
+                   'a repair that had nothing to do wrote:', said)
+        if image.header is None:
+            demand(status == 1, 'repair of a bad header:', status, said)
+            return
+        if status != 0:
+            # The host has a limit, too.
+            demand('too large' in said or 'No space' in said, 'repair:',
+                   status, said)
+            self.count('too large to repair')
+            self.after_failed_repair(image)
+            return
+        self.after_repair(image, said)
+
+    def after_failed_repair(self, image):
+        """It may have done a part of its work."""
+        demand(self.image.header, 'a failed repair:', self.verdict())
+        for i in self.image.impossible():
+            demand(image.zones[i] is None, 'a failed repair broke zone', i)
+
+    def after_repair(self, image, said):
+        demand(self.image.valid, 'after a repair:', self.verdict(), said)
+        demand(same_zones(self.image.opened(), image.repaired()),
+               'a repair made', different(self.image.opened(),
+                                          image.repaired()))
+        self.count('repaired', not image.valid)
+        between = fingerprint(self.path)
+        self.expect_clean('-r', 'all')
+        demand(fingerprint(self.path) == between, 'a second repair wrote')
+
+    def expect_clean(self, *words):
+        status, said = self.qemu_img('check', *words)
+        demand(status == 0 and 'ERROR' not in said and 'Repair' not in said,
+               'check', *words, 'is not clean:', status, said)
+
+
+def exit_status(problems):
+    """Of qemu-img check."""
+    return 1 if problems is None else 2 if problems else 0
+
+
+def corruptions(said):
+    """What a check in JSON says; what it found is printed before that."""
+    start = said.rfind('{\n')
+    try:
+        return json.loads(said[max(start, 0):]).get('corruptions', 0)
+    except ValueError:
+        return 'no JSON'
+
+
+def describe(header, i, zone):
+    """A line of a report."""
+    wp = zone.end
+    if zone.cond in (FULL, NOT_WP):
+        wp = header.limit(i)
+    return (header.start(i), header.limit(i) - header.start(i),
+            header.cap_limit(i) - header.start(i), wp, zone.cond,
+            1 if header.is_conv(i) else 2)
+
+
+def cycled(line):
+    """A line of a report, as it is after opening again."""
+    start, length, capacity, wp, cond, kind = line
+    if cond in (IOPEN, EOPEN, CLOSED):
+        cond = EMPTY if wp == start else CLOSED
+    return start, length, capacity, wp, cond, kind
+
+
+def different(seen, expected):
+    return [(i, *pair) for i, pair in enumerate(zip(seen, expected))
+            if pair[0] != pair[1]][:5]

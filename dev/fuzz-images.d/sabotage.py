@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Programs and a reader with faults, which the fuzzer has to notice."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import programs
+import zoned_image
+
+# What to do around a program's call; $image is the file that it is about.
+WRAPPER = '''#!/bin/bash
+image=${{!#}}
+image=${{image##*filename=}}
+image=${{image%%,*}}
+report=${{ASAN_OPTIONS#log_path=}}
+report=${{report%%:*}}
+real() {{ {real} "$@"; }}
+case "$*" in
+{case}
+*) exec {real} "$@" ;;
+esac
+'''
+
+# What is noticed: what a program does
+WRAPPED = {
+    'a crash': 'check*) kill -SEGV $$ ;;',
+    'a program that hangs': 'info*) exec sleep 10 ;;',
+    'a sanitizer report': 'info*) real "$@"; s=$?; echo x >"$report.1"; '
+                          'exit $s ;;',
+    'a check that finds nothing': 'check*) exit 0 ;;',
+    'a check that writes': 'check*) real "$@"; s=$?; touch "$image"; '
+                           'exit $s ;;',
+    'a repair that is never done': '"check -r all"*) exit 0 ;;',
+    'output without end': 'check*) head -c 99M /dev/zero; exit 1 ;;',
+}
+
+
+def any_address(self, i, raw):
+    """Instead of Header.decode(): one rule of it is missing."""
+    zone = zoned_image.Zone(raw >> 60, raw & (zoned_image.CONV_BIT - 1))
+    return zone if zone.cond else DECODE(self, i, raw)
+
+
+DECODE = zoned_image.Header.decode
+
+
+def no_length(_self):
+    return False
+
+
+# What is noticed: (class, method, what it is instead)
+READERS = {
+    'an impossible zone that is taken for valid':
+        (zoned_image.Header, 'decode', any_address),
+    'a truncated image that is taken for valid':
+        (zoned_image.Image, 'is_short', no_length),
+    'a damaged header that is taken for valid':
+        (zoned_image, 'header_checksum',
+         lambda raw: zoned_image.get_field(raw, 'checksum')),
+}
+
+
+@contextmanager
+def wrapped(folder, real, case):
+    """A folder of programs in which qemu-img has a fault."""
+    folder = Path(folder)
+    for name in ('qemu-img', 'qemu-io'):
+        (folder / name).unlink(missing_ok=True)
+    os.symlink(Path(real) / 'qemu-io', folder / 'qemu-io')
+    script = folder / 'qemu-img'
+    script.write_text(WRAPPER.format(real=Path(real) / 'qemu-img', case=case))
+    script.chmod(0o755)
+    timeout, programs.TIMEOUT = programs.TIMEOUT, 5
+    yield folder
+    programs.TIMEOUT = timeout
+
+
+@contextmanager
+def replaced(owner, name, value):
+    """A reader with a fault."""
+    original = getattr(owner, name)
+    setattr(owner, name, value)
+    yield
+    setattr(owner, name, original)
