@@ -20,15 +20,16 @@ expect() {
     fi
 }
 
-# run_unit DIR: the project's unit tests of a build folder
+# run_unit DIR [OPTION...]: the project's unit tests of a build folder
 run_unit() {
-    local source test
+    local dir=$1 source test
+    shift
     for source in "$ROOT"/tests/unit/test-zoned-*.c; do
         test=${source##*/}
         test=${test%.c}
         say "  $test"
         # Results as TAP on standard output; the summary on standard error.
-        "$1/tests/unit/$test" --tap -m thorough ||
+        "$dir/tests/unit/$test" --tap "$@" ||
             echo "not ok $test ended with status $?"
     done
 }
