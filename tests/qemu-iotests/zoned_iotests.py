@@ -95,7 +95,8 @@ def options(node: Node, prefix: str = '') -> str:
         if isinstance(value, list):
             items = {str(i): item for i, item in enumerate(value)}
         if isinstance(items, dict):
-            parts.append(options(items, f'{prefix}{key}.'))
+            if items:
+                parts.append(options(items, f'{prefix}{key}.'))
         else:
             if isinstance(value, bool):
                 value = 'on' if value else 'off'
@@ -267,6 +268,24 @@ class Daemon(iotests.QemuStorageDaemon):
     def remove(self, name: str) -> None:
         """Removes a node."""
         self.execute('blockdev-del', {'node-name': name})
+
+    def wait_for_job(self, job_id: str) -> Optional[str]:
+        """Waits for the end of a job; its error, if it failed."""
+        while True:
+            job, = self.execute('query-jobs')
+            assert job['id'] == job_id
+            if job['status'] == 'concluded':
+                self.execute('job-dismiss', {'id': job_id})
+                return job.get('error')
+            time.sleep(0.01)
+
+    def wait_for_event(self, name: str) -> None:
+        """Waits for an event."""
+        while True:
+            event = self.get_qmp().pull_event(wait=10.0)
+            assert event
+            if event['event'] == name:
+                return
 
     def running(self) -> bool:
         """Whether the process is there."""
