@@ -199,6 +199,45 @@ static int try_begin(BDRVZonedState *s, uint32_t i, bool append, ZonedWrite *w)
     return ret;
 }
 
+static void insert_exclusion(ZonedInflight *in, ZonedExclusion *ex)
+{
+    qemu_co_queue_init(&ex->waiters);
+    QLIST_INSERT_HEAD(&in->exclusions, ex, next);
+}
+
+static void coroutine_fn remove_exclusion(ZonedExclusion *ex)
+{
+    QLIST_REMOVE(ex, next);
+    qemu_co_queue_restart_all(&ex->waiters);
+}
+
+/*
+ * Commits, as @w cannot begin before.  Zone @i is held meanwhile: the writes
+ * that come behind @w must not begin before it.  If that fails, those that rely
+ * on @w fail with it.  Called and returns with the lock.
+ */
+static int coroutine_fn GRAPH_RDLOCK
+commit_for_write(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedExclusion ex = { .first = i, .last = i };
+    ZonedFlight *f;
+    int ret;
+
+    insert_exclusion(&s->inflight, &ex);
+    zoned_unlock(bs);
+    ret = zoned_host_error(zoned_co_commit_durable(bs));
+    zoned_lock(bs);
+    remove_exclusion(&ex);
+
+    if (ret < 0 && !append && w->offset == zoned_zones_end(&s->zones, i)) {
+        f = flight_get(&s->inflight, i);
+        f->lost_end = w->offset + w->bytes;
+        f->lost_error = ret;
+    }
+    return ret;
+}
+
 int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
                                       bool append, ZonedWrite *w)
 {
@@ -217,12 +256,10 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
         if (ret != -EAGAIN) {
             break;
         }
-        zoned_unlock(bs);
-        ret = zoned_co_commit_durable(bs);
+        ret = commit_for_write(bs, i, append, w);
         if (ret < 0) {
-            return zoned_host_error(ret);
+            break;
         }
-        zoned_lock(bs);
     }
 
     if (ret == 0) {
@@ -349,8 +386,7 @@ void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
     while ((other = find_exclusion(in, ex->first, ex->last))) {
         qemu_co_queue_wait(&other->waiters, &bs->wps->colock);
     }
-    qemu_co_queue_init(&ex->waiters);
-    QLIST_INSERT_HEAD(&in->exclusions, ex, next);
+    insert_exclusion(in, ex);
 
     while (drain && (f = find_flight(in, &i, ex->last))) {
         qemu_co_queue_wait(&f->idle, &bs->wps->colock);
@@ -364,7 +400,6 @@ void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
 void coroutine_fn zoned_exclusion_end(BlockDriverState *bs, ZonedExclusion *ex)
 {
     zoned_lock(bs);
-    QLIST_REMOVE(ex, next);
-    qemu_co_queue_restart_all(&ex->waiters);
+    remove_exclusion(ex);
     zoned_unlock(bs);
 }
