@@ -539,13 +539,12 @@ class ZonedTestCase(iotests.QMPTestCase):
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
         return done.stderr.strip()
 
-    def assert_not_opened(self, message: str, node: Optional[Node] = None,
-                          read_only: bool = False) -> None:
+    def assert_not_opened(self, message: str,
+                          node: Optional[Node] = None) -> None:
         """An image (self.img if no node is given) is refused, and why."""
-        args = ['-r'] if read_only else []
-        args += ['--image-opts', options(node or zoned_node(self.img))]
         self.assertEqual(
-            self.refusal(iotests.qemu_io_args_no_fmt, *args, '-c', 'quit'),
+            self.refusal(iotests.qemu_io_args_no_fmt, '--image-opts',
+                         options(node or zoned_node(self.img)), '-c', 'quit'),
             f"qemu-io: can't open: {message}")
 
 
