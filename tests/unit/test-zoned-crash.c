@@ -1376,7 +1376,7 @@ static void test_crash(gconstpointer opaque)
             return;
         }
         run_free(r);
-        if (nr_judged >= next_message) {
+        if (nr_judged >= next_message && nr_judged < nr_wanted) {
             g_test_message("%s: %" PRIu64 " images", profile->name, nr_judged);
             next_message += MILLION;
         }
@@ -1558,7 +1558,7 @@ static void conventional(ZonedRandom *random, JudgeGeometry *geo)
 static void any_zones(ZonedRandom *random, JudgeGeometry *geo)
 {
     static void (*const geometries[])(ZonedRandom *, JudgeGeometry *) = {
-        small_zones, large_zones, few_active, conventional,
+        small_zones, large_zones, few_active, many_zones, conventional,
     };
 
     geometries[random_below(random, ARRAY_SIZE(geometries))](random, geo);
