@@ -479,8 +479,9 @@ class ZonedTestCase(iotests.QMPTestCase):
         self.daemons: List[Daemon] = []
         self.servers: List[NbdServer] = []
         self.img = self.path('disk.zoned')
+        self.addCleanup(self._clean_up)
 
-    def tearDown(self) -> None:
+    def _clean_up(self) -> None:
         for session in self.sessions:
             if session.running():
                 session.close()
