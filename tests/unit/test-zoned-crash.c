@@ -715,16 +715,27 @@ static void coroutine_fn do_mgmt(Run *r, uint32_t zone, BlockZoneOp zone_op,
     ack(r, op, blk_co_zone_mgmt(r->blk, zone_op, offset, bytes));
 }
 
+/* By the driver itself: blk_co_pdiscard() is not the same in all versions. */
+static void coroutine_fn do_discard(Run *r, uint64_t offset, uint64_t bytes)
+{
+    JudgeOp *op = begin(r, JUDGE_OP_DISCARD, false, offset, bytes);
+    BlockDriverState *bs = blk_bs(r->blk);
+    int ret;
+
+    WITH_GRAPH_RDLOCK_GUARD() {
+        ret = bs->drv->bdrv_co_pdiscard(bs, offset, bytes);
+    }
+    ack(r, op, ret);
+}
+
 static void coroutine_fn do_conv(Run *r)
 {
     uint64_t limit = conv_limit(r);
     uint64_t offset = below(r, limit / SECTOR) * SECTOR;
     uint64_t bytes = MIN((1 + below(r, 8)) * SECTOR, limit - offset);
-    JudgeOp *op;
 
     if (percent(r, 3) && !r->profile->certain) {
-        op = begin(r, JUDGE_OP_DISCARD, false, offset, bytes);
-        ack(r, op, blk_co_pdiscard(r->blk, offset, bytes, 0));
+        do_discard(r, offset, bytes);
     } else {
         do_write(r, offset, bytes);
     }
