@@ -248,7 +248,7 @@ static bool read_header(Judge *j)
     Content content = j->image[geo->base / JUDGE_SECTOR];
     uint8_t buf[HEADER_LENGTH];
     uint32_t checksum;
-    uint64_t table_offset, data_offset;
+    uint64_t table_offset, table_end, data_offset;
 
     if (content == j->header) {
         return true;
@@ -285,9 +285,9 @@ static bool read_header(Judge *j)
     }
     table_offset = ldq_le_p(buf + 96);
     data_offset = ldq_le_p(buf + 104);
-    if (table_offset % 4096 || table_offset < HEADER_LENGTH ||
-        data_offset % MiB ||
-        data_offset < table_offset + geo->nr_zones * ENTRY_LENGTH) {
+    table_end = table_offset + ROUND_UP(geo->nr_zones * ENTRY_LENGTH, 4 * KiB);
+    if (table_offset % (4 * KiB) || table_offset < 4 * KiB ||
+        data_offset % MiB || data_offset < table_end) {
         return fail(j, UINT32_MAX, "table at %" PRIu64 ", data at %" PRIu64,
                     table_offset, data_offset);
     }
