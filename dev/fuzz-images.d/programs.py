@@ -4,6 +4,7 @@
 import fcntl
 import os
 import re
+import resource
 import select
 import shutil
 import signal
@@ -73,7 +74,10 @@ class Programs:
             size = out.tell()
             out.seek(max(size - OUTPUT, 0))
             text = out.read().decode(errors='replace')
-        self.check_memory(usage.ru_maxrss * 1024, zones)
+        # What this process has needed itself counts for its children.
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if usage.ru_maxrss > own:
+            self.check_memory(usage.ru_maxrss * 1024, zones)
         if status < 0:
             raise Trouble(f'{name} ended by signal {-status}:\n{text[-3000:]}')
         report = self.take_reports()
