@@ -296,7 +296,8 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
     if (ret < 0) {
         return ret;
     }
-    ret = read_table(bs, length, false, errp);
+    /* A check is to find the zones as they are in the image. */
+    ret = read_table(bs, length, flags & BDRV_O_CHECK, errp);
     if (ret == 0 && (flags & BDRV_O_RDWR) &&
         !(flags & (BDRV_O_INACTIVE | BDRV_O_CHECK))) {
         ret = clear_autoclear_features(bs, errp);
