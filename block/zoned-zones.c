@@ -148,6 +148,14 @@ void zoned_zones_destroy(ZonedZones *z)
     g_clear_pointer(&z->lru, g_free);
 }
 
+void zoned_zones_mark_clean(ZonedZones *z)
+{
+    bitmap_zero(z->dirty, DIV_ROUND_UP(z->geo.nr_zones,
+                                       ZONED_ZONES_PER_DIRTY_BIT));
+    z->nr_dirty = 0;
+    z->nr_unsettled = 0;
+}
+
 void zoned_zones_begin_load(ZonedZones *z)
 {
     for (uint32_t i = 0; i < z->geo.nr_zones; i++) {
@@ -157,10 +165,7 @@ void zoned_zones_begin_load(ZonedZones *z)
             set_zone(z, i, BLK_ZS_CLOSED, zoned_zones_end(z, i));
         }
     }
-    bitmap_zero(z->dirty, DIV_ROUND_UP(z->geo.nr_zones,
-                                       ZONED_ZONES_PER_DIRTY_BIT));
-    z->nr_dirty = 0;
-    z->nr_unsettled = 0;
+    zoned_zones_mark_clean(z);
 }
 
 void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,

@@ -147,6 +147,9 @@ void zoned_zones_describe(const ZonedZones *z, uint32_t i,
 /* Marks the dirty bit that covers zone @i. */
 void zoned_zones_mark_dirty(ZonedZones *z, uint32_t i);
 
+/* All zones are as in the image, or need not be. */
+void zoned_zones_mark_clean(ZonedZones *z);
+
 #define ZONED_COND_SHIFT 60
 #define ZONED_END_MASK ((1ULL << ZONED_COND_SHIFT) - 1)
 

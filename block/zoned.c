@@ -296,8 +296,11 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
     if (ret < 0) {
         return ret;
     }
-    /* A check is to find the zones as they are in the image. */
-    ret = read_table(bs, length, flags & BDRV_O_CHECK, errp);
+    ret = read_table(bs, length, false, errp);
+    if (flags & BDRV_O_CHECK) {
+        /* Only what a check repairs is to be written back. */
+        zoned_zones_mark_clean(&s->zones);
+    }
     if (ret == 0 && (flags & BDRV_O_RDWR) &&
         !(flags & (BDRV_O_INACTIVE | BDRV_O_CHECK))) {
         ret = clear_autoclear_features(bs, errp);
