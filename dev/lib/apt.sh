@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Debian packages that the machine's own apt sources do not offer.
 #
 # Each use has an apt state of its own below build/apt/, so that the machine's
@@ -25,7 +26,8 @@ debian_mirror() {
         die "no Debian mirror among this machine's apt sources"
 }
 
-# private_apt STATE COMMAND ARGS...: apt-get or apt-cache on build/apt/STATE
+# private_apt STATE COMMAND ARGS...: apt-get or apt-cache on build/apt/STATE. A
+# mirror that has fallen behind still has the versions that are wanted.
 private_apt() {
     local dir=$BUILD/apt/$1 command=$2
     shift 2
@@ -34,7 +36,7 @@ private_apt() {
         -o Dir::Etc::preferencesparts="$dir/preferences.d" \
         -o Dir::State::lists="$dir/lists" -o Dir::Cache="$dir/cache" \
         -o APT::Sandbox::User="" -o Acquire::Retries=3 \
-        -o Acquire::Languages=none "$@"
+        -o Acquire::Languages=none -o Acquire::Check-Valid-Until=false "$@"
 }
 
 # private_apt_update STATE TYPE SUITE: make build/apt/STATE list TYPE (deb or

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Assertions for scenario steps, in the guest (busybox) and on the host alike.
 # Results go to file descriptor 3, one line each: `ok WHAT` or `not ok WHAT`,
 # then, after '# ', what was seen instead.

@@ -1,8 +1,11 @@
 # shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What every check in dev/checks/ starts from. Sourced first, with the check's
 # arguments.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$ROOT/dev/lib/apt.sh"
+. "$ROOT/dev/lib/packages.sh"
 
 case ${1-} in
 -h | --help) usage "$0"; exit ;;
@@ -18,6 +21,17 @@ expect() {
     else
         echo "not ok $what"
     fi
+}
+
+# need WHAT COMMAND...: as expect, but without it the check cannot go on
+need() {
+    local what=$1
+    shift
+    if ! "$@"; then
+        echo "not ok $what"
+        exit 1
+    fi
+    echo "ok $what"
 }
 
 # run_unit DIR [OPTION...]: the project's unit tests of a build folder
@@ -61,6 +75,7 @@ iotests_check() {
 # apply, but for the one left out
 run_iotests() {
     local options tests
+    need_packages iotests
     # Some tests refuse to work in a folder with a dot in its name.
     TEST_DIR=$(mktemp -d /var/tmp/zoned-iotests-XXXXXX)
     export TEST_DIR

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # What every dev/ command starts from: where things are, and how to speak.
 #
 # Sourced, with `set -euo pipefail` already on.

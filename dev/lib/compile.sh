@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Configure and compile a prepared tree. Needs common.sh.
 
 # Everything that a zoned disk and the iotests need, and little else.

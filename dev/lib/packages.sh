@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Debian packages that must be installed on the machine, by purpose.
 # Needs common.sh and apt.sh.
 
@@ -9,6 +10,7 @@ packages_for() {
         libglib2.0-dev libpixman-1-dev libaio-dev liburing-dev libfdt-dev \
         seabios qemu-system-data ;;
     sanitize) packages_for build; echo clang-19 libclang-rt-19-dev llvm-19 ;;
+    iotests) echo strace ;;
     style) echo shellcheck pylint flake8 ;;
     guest) echo cpio kmod xz-utils binutils dpkg-dev python3 ;;
     esac

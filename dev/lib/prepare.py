@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Make a QEMU tree that has this project in it.
 
 The tree becomes: the source as it is, the project's files at the same paths,

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
 # QEMU's source, from Debian's source package. Needs common.sh and apt.sh.
 
 # Stable first: its package is still maintained for the base version.

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Zone reports for scenario steps, in the guest and on the host alike.
 
 # zone_table <REPORT: from blkzone (in the guest) or qemu-io's zrp (on the host),

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
 # zonefs: one file a zone; what is written to it must be there after unmounting.
 
 modprobe zonefs

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
 # The host agrees with the guest. zonefs has no metadata in a file's zone.
 
 check "qemu-img check" qemu-img check disk.zoned

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
 # The kernel's view of the disk, every transition that a guest can ask for, the
 # limits, and writes where none may go.
 

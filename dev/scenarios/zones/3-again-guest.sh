@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
 # A second machine finds what the first one left.
 
 equal "zones are as they were left, the open ones closed" \
