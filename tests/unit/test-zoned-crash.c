@@ -510,31 +510,21 @@ static void device_power_off(Run *r)
 }
 
 /*
- * Is @zone what the image says in @entry?  An open zone is closed when the
- * image is opened; that it is open remains in the image until something else
- * has to be written there.
+ * Is @zone what the image says in @entry?  A zone that is open in the image is
+ * closed when the image is opened.
  */
-static bool zone_matches(const Run *r, const JudgeEntry *entry,
+static bool zone_matches(const JudgeEntry *entry,
                          const BlockZoneDescriptor *zone, bool opened)
 {
+    BlockZoneState cond = entry->cond;
     uint64_t wp = entry->address;
-    BlockZoneState closed = wp == zone->start ? BLK_ZS_EMPTY : BLK_ZS_CLOSED;
 
-    switch (entry->cond) {
-    case BLK_ZS_FULL:
+    if (cond == BLK_ZS_FULL) {
         wp = zone->start + zone->length;
-        break;
-    case BLK_ZS_IOPEN:
-    case BLK_ZS_EOPEN:
-    case BLK_ZS_CLOSED:
-        if (zone->wp == wp && zone->state == closed) {
-            return true;
-        }
-        break;
+    } else if (opened && cond != BLK_ZS_NOT_WP) {
+        cond = wp == zone->start ? BLK_ZS_EMPTY : BLK_ZS_CLOSED;
     }
-    return zone->wp == wp && zone->state == entry->cond &&
-           !(opened && (zone->state == BLK_ZS_IOPEN ||
-                        zone->state == BLK_ZS_EOPEN));
+    return zone->wp == wp && zone->state == cond;
 }
 
 /* What the driver reads in zone @i is what is in the file up to @end. */
@@ -579,7 +569,7 @@ static bool check_device(Run *r, bool opened)
     for (uint32_t i = 0; i < n; i++) {
         JudgeEntry entry = judge_entry(r->judge, i);
 
-        if (!zone_matches(r, &entry, &zone[i], opened)) {
+        if (!zone_matches(&entry, &zone[i], opened)) {
             run_fail(r, "zone %u is reported with condition 0x%x and write "
                      "pointer %" PRIu64 "; in the image it has 0x%x and %"
                      PRIu64 "\n", i, zone[i].state, zone[i].wp, entry.cond,
