@@ -190,15 +190,22 @@ class Session(iotests.QemuIoInteractive):
                 else:
                     assert _REPORT.match(line), f'{command}: {line}'
 
-    def acks(self, wait: bool = True) -> List[Union[int, str]]:
+    def acks(self, count: Optional[int] = None) -> List[Union[int, str]]:
         """
         How the started requests have ended since the last call, in this order:
         the offset if it succeeded, or the name of an errno.  Waits for all of
-        them, or for a moment only.
+        them; or for a number of them, and a moment for more to follow that
+        should not.
         """
-        if not wait:
+        if count is None:
+            self.start('aio_flush')
+        else:
+            deadline = time.monotonic() + 30
+            while len(self._acks) < count and time.monotonic() < deadline:
+                time.sleep(0.01)
+                self.start('zrp 0 0')
             time.sleep(0.1)
-        self.start('aio_flush' if wait else 'zrp 0 0')
+            self.start('zrp 0 0')
         acks, self._acks = self._acks, []
         return acks
 
@@ -318,7 +325,7 @@ class HeldRequest:
 
     def wait(self) -> None:
         """Waits until the request is there."""
-        assert self._seen.wait(10), f'no {self.kind} at {self.offset}'
+        assert self._seen.wait(30), f'no {self.kind} at {self.offset}'
 
     def release(self) -> None:
         """Lets the request go on, or fail."""
@@ -332,7 +339,7 @@ class HeldRequest:
     def enter(self) -> None:
         """The server has the request."""
         self._seen.set()
-        self._gate.wait(10)
+        self._gate.wait(30)
 
 
 class NbdServer:
