@@ -31,9 +31,13 @@ class Op:
 
     def __repr__(self):
         what = f'{self.kind} {self.first}'
+        if self.last != self.first:
+            what += f' to {self.last}'
         if self.kind == 'write':
             what += f' at {self.offset} + {len(self.data)}'
-        return what + (' acked' if self.acked else '')
+        if self.fua:
+            what += ' FUA'
+        return f'{what} ({self.begun}, {self.acked})'
 
 
 class ZoneState(NamedTuple):
@@ -116,7 +120,9 @@ class History:
 
     def is_durable(self, op, later):
         """Whether an op on a zone must be there; later: those behind it."""
-        if not op.acked:
+        # An open or close does not wait for the writes before it, so it says
+        # nothing of them; and when the image is opened, it is undone.
+        if not op.acked or op.kind in ('open', 'close'):
             return False
         if op.kind in ('finish', 'reset') or op.fua:
             return True
