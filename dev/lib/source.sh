@@ -42,7 +42,5 @@ unpack_source() {
     mkdir -p "${2%/*}"
     # apt has checked the signatures already.
     logged unpack dpkg-source --no-check --no-copy -x "$1"/*.dsc "$new"
-    # The sources of firmware are two thirds of the package and never built.
-    rm -rf "$new"/roms/*/ "$new/.pc"
     mv "$new" "$2"
 }
