@@ -356,7 +356,8 @@ zoned_co_invalidate_cache(BlockDriverState *bs, Error **errp)
         error_setg_errno(errp, -length, "Could not get the file's length");
         return;
     }
-    if (read_table(bs, length - s->base, true, errp) == 0) {
+    if (read_table(bs, length - s->base, true, errp) == 0 &&
+        zoned_is_writable(bs)) {
         clear_autoclear_features(bs, errp);
     }
 }
