@@ -260,7 +260,9 @@ class Examination:
         expected = self.problems()
         # To look for what a header may have been takes long.
         if expected is not None or self.rng.random() < 0.2:
-            status, said = self.qemu_img('check')
+            # There are no leaks in this format: nothing to repair.
+            words = self.rng.choice([[], ['-r', 'leaks']])
+            status, said = self.qemu_img('check', *words)
             demand(status == exit_status(expected), 'check:', status, said,
                    '; problems:', expected)
         status, said = self.qemu_img('check', '--output=json')
@@ -271,18 +273,16 @@ class Examination:
         demand(fingerprint(self.path) == before, 'a check wrote')
 
     def repair(self):
-        """Makes it valid without giving up data, or changes nothing.
-
-        In one that is valid, it may close the zones that are open.
-        """
+        """Makes it valid without giving up data, or changes nothing."""
         before = fingerprint(self.path)
         image = self.image
         status, said = self.qemu_img('check', '-r', 'all')
         self.image = self.read()
+        if image.header is None or image.valid:
+            demand(fingerprint(self.path) == before,
+                   'a repair that had nothing to do wrote:', said)
         if image.header is None:
             demand(status == 1, 'repair of a bad header:', status, said)
-            demand(fingerprint(self.path) == before,
-                   'a repair that has given up wrote:', said)
             return
         if status != 0:
             # The host has a limit, too.
