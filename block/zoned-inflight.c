@@ -267,8 +267,6 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
         f->lost_error = 0;
         f->nr_pending++;
         w->done = false;
-        w->acked = false;
-        w->co = NULL;
         QTAILQ_INSERT_TAIL(&f->writes, w, next);
     }
     zoned_unlock(bs);
@@ -280,14 +278,18 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
  *
  * That one is scheduled, not entered: what the callers of the two send next
  * would otherwise begin in the reverse order, and the second not be at the
- * write pointer.
+ * write pointer.  The coroutine that calls this simply goes on, unless others
+ * have been acknowledged before it and are still to go on.
  */
-static void coroutine_fn acknowledge(ZonedFlight *f, ZonedWrite *w, int ret)
+static void coroutine_fn acknowledge(ZonedInflight *in, ZonedFlight *f,
+                                     ZonedWrite *w, int ret)
 {
     QTAILQ_REMOVE(&f->writes, w, next);
     w->ret = ret;
-    w->acked = true;
-    if (w->co) {
+    if (in->nr_waking == 0 && w->co == qemu_coroutine_self()) {
+        w->co = NULL;
+    } else {
+        in->nr_waking++;
         aio_co_schedule(qemu_coroutine_get_aio_context(w->co), w->co);
     }
 }
@@ -304,7 +306,7 @@ static void coroutine_fn acknowledge_done(BDRVZonedState *s, uint32_t i,
             f->error = w->ret;
             break;
         }
-        acknowledge(f, w, 0);
+        acknowledge(&s->inflight, f, w, 0);
         advanced = true;
     }
     if (advanced) {
@@ -325,7 +327,7 @@ static void coroutine_fn fail_all(BlockDriverState *bs, uint32_t i,
     f->lost_error = f->error;
     zoned_zones_rollback(&s->zones, i, end);
     while ((w = QTAILQ_FIRST(&f->writes))) {
-        acknowledge(f, w, f->error);
+        acknowledge(&s->inflight, f, w, f->error);
     }
     f->error = 0;
 }
@@ -334,12 +336,14 @@ int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
                                     ZonedWrite *w, int ret)
 {
     BDRVZonedState *s = bs->opaque;
+    ZonedInflight *in = &s->inflight;
     ZonedFlight *f;
 
     zoned_lock(bs);
-    f = s->inflight.of_zone[i];
+    f = in->of_zone[i];
     w->ret = ret;
     w->done = true;
+    w->co = qemu_coroutine_self();
     f->nr_pending--;
 
     if (!f->error) {
@@ -349,15 +353,15 @@ int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
         fail_all(bs, i, f);
     }
     if (!flight_is_busy(f)) {
-        flight_idle(&s->inflight, i);
+        flight_idle(in, i);
     }
-    if (w->acked) {
-        zoned_unlock(bs);
-    } else {
-        w->co = qemu_coroutine_self();
+    if (w->co) {
         zoned_unlock(bs);
         qemu_coroutine_yield();
+        zoned_lock(bs);
+        in->nr_waking--;
     }
+    zoned_unlock(bs);
     return w->ret;
 }
 

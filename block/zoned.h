@@ -29,8 +29,8 @@ typedef struct ZonedWrite {
     uint64_t bytes;
     int ret;                /* what the file said, valid if @done */
     bool done;              /* the data is in the file, or that has failed */
-    bool acked;             /* and so is all that came before it in the zone */
-    Coroutine *co;          /* waits for @acked if it is not NULL */
+    Coroutine *co;          /* that is to go on when it is acknowledged, or NULL
+                             * if it does so by itself */
     QTAILQ_ENTRY(ZonedWrite) next;
 } ZonedWrite;
 
@@ -51,6 +51,9 @@ typedef struct ZonedInflight {
 
     /* One that is free, so that a lone writer does not allocate every time. */
     ZonedFlight *spare;
+
+    /* Writes that are acknowledged, but whose coroutines do not yet go on. */
+    uint32_t nr_waking;
 
     QLIST_HEAD(, ZonedExclusion) exclusions;
 } ZonedInflight;
