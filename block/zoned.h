@@ -29,8 +29,7 @@ typedef struct ZonedWrite {
     uint64_t bytes;
     int ret;                /* what the file said, valid if @done */
     bool done;              /* the data is in the file, or that has failed */
-    Coroutine *co;          /* that is to go on when it is acknowledged, or NULL
-                             * if it does so by itself */
+    Coroutine *co;          /* to wake when acknowledged; NULL: is running */
     QTAILQ_ENTRY(ZonedWrite) next;
 } ZonedWrite;
 
