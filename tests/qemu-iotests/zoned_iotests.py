@@ -152,7 +152,11 @@ class Session(iotests.QemuIoInteractive):
 
     def close(self) -> None:
         """Closes the image and ends the process."""
-        super().close()
+        try:
+            self._p.communicate('q\n', timeout=60)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
         # 1: a command has failed
         assert self._p.returncode in (0, 1), self._p.returncode
 
