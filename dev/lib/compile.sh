@@ -20,6 +20,8 @@ CONFIGURE_SANITIZE=(--disable-system --disable-user --enable-asan --enable-ubsan
     --extra-cflags=-Werror=thread-safety
     --extra-cflags=-fno-omit-frame-pointer)
 
+BENCH=tests/bench/zoned-bench
+
 TOOLS=(qemu-img qemu-io qemu-nbd storage-daemon/qemu-storage-daemon)
 
 # configure_tree TREE DIR VARIANT: only if DIR is not yet configured like this
@@ -68,7 +70,7 @@ compile_tree() {
     local tree=$1 dir=$2 log=$LOG/compile-${2##*/}.log
     local -a targets=("${TOOLS[@]}")
     mapfile -t -O ${#targets[@]} targets < <(unit_tests "$tree")
-    [ "$3" = sanitize ] || targets+=(qemu-system-x86_64)
+    [ "$3" = sanitize ] || targets+=(qemu-system-x86_64 "$BENCH")
     say "compiling in ${dir#"$ROOT"/}"
     if ! NINJA_STATUS='[%f/%t] ' ninja -C "$dir" "${targets[@]}" \
         </dev/null 2>&1 | tee "$log" | progress
