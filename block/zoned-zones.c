@@ -230,6 +230,17 @@ static int take_resources(ZonedZones *z, uint32_t i)
     return 0;
 }
 
+/* Writes @bytes at the write pointer of open zone @i. */
+static void advance_wp(ZonedZones *z, uint32_t i, BlockZoneState cond,
+                       uint64_t bytes)
+{
+    qatomic_set__nocheck(&z->zone[i], z->zone[i] + bytes);
+    z->wp[i] += bytes;
+    if (z->lru && cond == BLK_ZS_IOPEN) {
+        lru_touch(z, i);
+    }
+}
+
 int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
                             uint64_t bytes)
 {
@@ -266,10 +277,7 @@ int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
         }
         change_zone(z, i, BLK_ZS_IOPEN, end + bytes);
     } else {
-        set_word(z, i, cond, end + bytes);
-        if (z->lru && cond == BLK_ZS_IOPEN) {
-            lru_touch(z, i);
-        }
+        advance_wp(z, i, cond, bytes);
     }
     return 0;
 }
@@ -390,13 +398,14 @@ int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all)
 void zoned_zones_describe(const ZonedZones *z, uint32_t i,
                           BlockZoneDescriptor *desc)
 {
-    BlockZoneState cond = zoned_zones_cond(z, i);
+    uint64_t word = qatomic_read__nocheck(&z->zone[i]);
+    BlockZoneState cond = word >> ZONED_COND_SHIFT;
 
     *desc = (BlockZoneDescriptor) {
         .start = zoned_zone_start(&z->geo, i),
         .length = zoned_zone_length(&z->geo, i),
         .cap = zoned_zone_capacity(&z->geo, i),
-        .wp = reported_wp(z, i, cond, zoned_zones_end(z, i)),
+        .wp = reported_wp(z, i, cond, word & ZONED_END_MASK),
         .type = zoned_zone_is_conv(&z->geo, i) ? BLK_ZT_CONV : BLK_ZT_SWR,
         .state = cond,
     };
