@@ -40,11 +40,11 @@ static void coroutine_fn repair_zone(ZonedCheck *c, uint32_t i, uint64_t end)
     BDRVZonedState *s = c->bs->opaque;
     bool conv = zoned_zone_is_conv(&s->header.geo, i);
 
-    zoned_lock(c->bs);
+    qemu_spin_lock(&s->lock);
     zoned_zones_load(&s->zones, i, conv ? BLK_ZS_NOT_WP : BLK_ZS_FULL, end,
                      false);
     zoned_zones_mark_dirty(&s->zones, i);
-    zoned_unlock(c->bs);
+    qemu_spin_unlock(&s->lock);
 }
 
 static bool entry_is_active(const ZonedGeometry *geo, uint32_t i,

@@ -48,8 +48,8 @@ static uint32_t table_blocks(const BDRVZonedState *s)
     return DIV_ROUND_UP(s->header.geo.nr_zones, ZONED_ZONES_PER_DIRTY_BIT);
 }
 
-/* Block @block of the table as it is now; called with the lock. */
-static void encode_block(const BDRVZonedState *s, uint32_t block, uint8_t *buf)
+/* Block @block of the table as it is now.  Takes the lock. */
+static void encode_block(BDRVZonedState *s, uint32_t block, uint8_t *buf)
 {
     const ZonedGeometry *geo = &s->header.geo;
     uint32_t first = block * ZONED_ZONES_PER_DIRTY_BIT;
@@ -57,6 +57,7 @@ static void encode_block(const BDRVZonedState *s, uint32_t block, uint8_t *buf)
     uint64_t *raw = (uint64_t *)buf;
 
     memset(buf, 0, ZONED_TABLE_BLOCK);
+    qemu_spin_lock(&s->lock);
     for (uint32_t j = 0; j < n; j++) {
         uint32_t i = first + j;
         ZonedEntry entry = {
@@ -66,9 +67,13 @@ static void encode_block(const BDRVZonedState *s, uint32_t block, uint8_t *buf)
 
         raw[j] = zoned_entry_encode(geo, i, &entry);
     }
+    qemu_spin_unlock(&s->lock);
 }
 
-/* Moves all dirty blocks into @batch; called with the lock. */
+/*
+ * Moves all dirty blocks into @batch.  A zone that changes meanwhile is dirty
+ * again, whatever the batch says of it.  Takes the lock.
+ */
 static int GRAPH_RDLOCK take_batch(BlockDriverState *bs, CommitBatch *batch)
 {
     BDRVZonedState *s = bs->opaque;
@@ -76,24 +81,29 @@ static int GRAPH_RDLOCK take_batch(BlockDriverState *bs, CommitBatch *batch)
     uint32_t nr = table_blocks(s);
     uint8_t *p;
 
-    batch->nr_blocks = z->nr_dirty;
-    batch->nr_unsettled = z->nr_unsettled;
-    batch->buf = qemu_try_blockalign(bs->file->bs,
-                                     (size_t)z->nr_dirty * ZONED_TABLE_BLOCK);
     batch->blocks = bitmap_try_new(nr);
-    if (!batch->buf || !batch->blocks) {
+    if (!batch->blocks) {
         return -ENOMEM;
     }
-
-    p = batch->buf;
-    for (uint32_t b = find_first_bit(z->dirty, nr); b < nr;
-         b = find_next_bit(z->dirty, nr, b + 1)) {
-        encode_block(s, b, p);
-        p += ZONED_TABLE_BLOCK;
-    }
+    qemu_spin_lock(&s->lock);
+    batch->nr_blocks = z->nr_dirty;
+    batch->nr_unsettled = z->nr_unsettled;
     bitmap_copy(batch->blocks, z->dirty, nr);
     bitmap_zero(z->dirty, nr);
     z->nr_dirty = 0;
+    qemu_spin_unlock(&s->lock);
+
+    batch->buf = qemu_try_blockalign(bs->file->bs, (size_t)batch->nr_blocks *
+                                     ZONED_TABLE_BLOCK);
+    if (!batch->buf) {
+        return -ENOMEM;
+    }
+    p = batch->buf;
+    for (uint32_t b = find_first_bit(batch->blocks, nr); b < nr;
+         b = find_next_bit(batch->blocks, nr, b + 1)) {
+        encode_block(s, b, p);
+        p += ZONED_TABLE_BLOCK;
+    }
     return 0;
 }
 
@@ -138,19 +148,19 @@ int coroutine_fn zoned_co_commit(BlockDriverState *bs)
     CommitBatch batch = {};
     int ret;
 
-    zoned_lock(bs);
+    qemu_spin_lock(&s->lock);
     while (commit->running) {
         /* It may have begun before our changes; the next one includes them. */
-        qemu_co_queue_wait(&commit->waiters, &bs->wps->colock);
+        qemu_co_queue_wait(&commit->waiters, &s->lock);
     }
     if (s->zones.nr_dirty == 0) {
-        zoned_unlock(bs);
+        qemu_spin_unlock(&s->lock);
         return 0;
     }
     commit->running = true;
-    ret = take_batch(bs, &batch);
-    zoned_unlock(bs);
+    qemu_spin_unlock(&s->lock);
 
+    ret = take_batch(bs, &batch);
     trace_zoned_commit_begin(bs, batch.nr_blocks);
     if (ret == 0) {
         ret = bdrv_co_flush(bs->file->bs);
@@ -160,7 +170,7 @@ int coroutine_fn zoned_co_commit(BlockDriverState *bs)
     }
     trace_zoned_commit_end(bs, ret);
 
-    zoned_lock(bs);
+    qemu_spin_lock(&s->lock);
     if (ret == 0) {
         s->zones.nr_unsettled -= batch.nr_unsettled;
     } else if (batch.blocks) {
@@ -168,7 +178,7 @@ int coroutine_fn zoned_co_commit(BlockDriverState *bs)
     }
     commit->running = false;
     qemu_co_queue_restart_all(&commit->waiters);
-    zoned_unlock(bs);
+    qemu_spin_unlock(&s->lock);
 
     qemu_vfree(batch.buf);
     g_free(batch.blocks);
@@ -182,9 +192,9 @@ int coroutine_fn zoned_co_commit_durable(BlockDriverState *bs)
     uint64_t nr_resets_failed;
     int ret;
 
-    zoned_lock(bs);
+    qemu_spin_lock(&s->lock);
     nr_resets_failed = commit->nr_resets_failed;
-    zoned_unlock(bs);
+    qemu_spin_unlock(&s->lock);
 
     ret = zoned_co_commit(bs);
     if (ret == 0) {
@@ -194,9 +204,9 @@ int coroutine_fn zoned_co_commit_durable(BlockDriverState *bs)
         return ret;
     }
 
-    zoned_lock(bs);
+    qemu_spin_lock(&s->lock);
     commit->nr_resets_settled = MAX(commit->nr_resets_settled,
                                     nr_resets_failed);
-    zoned_unlock(bs);
+    qemu_spin_unlock(&s->lock);
     return 0;
 }

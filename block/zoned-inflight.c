@@ -90,10 +90,8 @@ static ZonedFlight *flight_get(ZonedInflight *in, uint32_t i)
     return f;
 }
 
-static void flight_put(ZonedInflight *in, uint32_t i)
+static void flight_put(ZonedInflight *in, uint32_t i, ZonedFlight *f)
 {
-    ZonedFlight *f = in->of_zone[i];
-
     in->of_zone[i] = NULL;
     if (in->spare) {
         g_free(f);
@@ -102,16 +100,15 @@ static void flight_put(ZonedInflight *in, uint32_t i)
     }
 }
 
-/* Nothing is in flight in zone @i any more. */
-static void coroutine_fn flight_idle(ZonedInflight *in, uint32_t i)
+/* Nothing is in flight in zone @i, whose flight is @f, any more. */
+static void coroutine_fn flight_idle(ZonedInflight *in, uint32_t i,
+                                     ZonedFlight *f)
 {
-    ZonedFlight *f = in->of_zone[i];
-
     if (!qemu_co_queue_empty(&f->idle)) {
         qemu_co_queue_restart_all(&f->idle);
     }
     if (!f->lost_error) {
-        flight_put(in, i);
+        flight_put(in, i, f);
     }
 }
 
@@ -177,7 +174,7 @@ static void forget_lost_writes(ZonedInflight *in, uint32_t i)
 
     if (f) {
         f->lost_error = 0;
-        flight_put(in, i);
+        flight_put(in, i, f);
     }
 }
 
@@ -225,9 +222,9 @@ commit_for_write(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w)
     int ret;
 
     insert_exclusion(&s->inflight, &ex);
-    zoned_unlock(bs);
+    qemu_spin_unlock(&s->lock);
     ret = zoned_host_error(zoned_co_commit_durable(bs));
-    zoned_lock(bs);
+    qemu_spin_lock(&s->lock);
     remove_exclusion(&ex);
 
     if (ret < 0 && !append && w->offset == zoned_zones_end(&s->zones, i)) {
@@ -238,59 +235,60 @@ commit_for_write(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w)
     return ret;
 }
 
+/* Waits until @w can be begun, and does so.  Called with the lock. */
+static int coroutine_fn GRAPH_RDLOCK
+wait_and_begin(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w)
+{
+    BDRVZonedState *s = bs->opaque;
+    CoQueue *obstacle;
+    int ret;
+
+    do {
+        while ((obstacle = find_obstacle(&s->inflight, i))) {
+            qemu_co_queue_wait(obstacle, &s->lock);
+        }
+        ret = try_begin(s, i, append, w);
+        if (ret != -EAGAIN) {
+            return ret;
+        }
+        ret = commit_for_write(bs, i, append, w);
+    } while (ret == 0);
+    return ret;
+}
+
 int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
                                       bool append, ZonedWrite *w)
 {
     BDRVZonedState *s = bs->opaque;
-    ZonedInflight *in = &s->inflight;
     ZonedFlight *f;
-    CoQueue *obstacle;
     int ret;
 
-    zoned_lock(bs);
-    for (;;) {
-        while ((obstacle = find_obstacle(in, i))) {
-            qemu_co_queue_wait(obstacle, &bs->wps->colock);
-        }
-        ret = try_begin(s, i, append, w);
-        if (ret != -EAGAIN) {
-            break;
-        }
-        ret = commit_for_write(bs, i, append, w);
-        if (ret < 0) {
-            break;
-        }
-    }
-
+    qemu_spin_lock(&s->lock);
+    ret = wait_and_begin(bs, i, append, w);
     if (ret == 0) {
-        f = flight_get(in, i);
+        f = flight_get(&s->inflight, i);
         f->lost_error = 0;
         f->nr_pending++;
-        w->done = false;
+        w->done = w->acknowledged = false;
+        w->co = NULL;
         QTAILQ_INSERT_TAIL(&f->writes, w, next);
     }
-    zoned_unlock(bs);
+    qemu_spin_unlock(&s->lock);
     return ret;
 }
 
 /*
- * Takes @w out of the zone, and lets its coroutine go on with result @ret.
- *
- * That one is scheduled, not entered: what the callers of the two send next
- * would otherwise begin in the reverse order, and the second not be at the
- * write pointer.  The coroutine that calls this simply goes on, unless others
- * have been acknowledged before it and are still to go on.
+ * Takes @w out of the zone: its result is @ret.  If its coroutine waits for
+ * that, it goes on when the one that runs now yields or ends; after that one,
+ * so that what the two send next begins in the same order.
  */
-static void coroutine_fn acknowledge(ZonedInflight *in, ZonedFlight *f,
-                                     ZonedWrite *w, int ret)
+static void coroutine_fn acknowledge(ZonedFlight *f, ZonedWrite *w, int ret)
 {
     QTAILQ_REMOVE(&f->writes, w, next);
     w->ret = ret;
-    if (in->nr_waking == 0 && w->co == qemu_coroutine_self()) {
-        w->co = NULL;
-    } else {
-        in->nr_waking++;
-        aio_co_schedule(qemu_coroutine_get_aio_context(w->co), w->co);
+    w->acknowledged = true;
+    if (w->co) {
+        aio_co_wake(w->co);
     }
 }
 
@@ -306,7 +304,7 @@ static void coroutine_fn acknowledge_done(BDRVZonedState *s, uint32_t i,
             f->error = w->ret;
             break;
         }
-        acknowledge(&s->inflight, f, w, 0);
+        acknowledge(f, w, 0);
         advanced = true;
     }
     if (advanced) {
@@ -327,9 +325,16 @@ static void coroutine_fn fail_all(BlockDriverState *bs, uint32_t i,
     f->lost_error = f->error;
     zoned_zones_rollback(&s->zones, i, end);
     while ((w = QTAILQ_FIRST(&f->writes))) {
-        acknowledge(&s->inflight, f, w, f->error);
+        acknowledge(f, w, f->error);
     }
     f->error = 0;
+}
+
+/* Lets those go on first that the coroutine which calls this has woken. */
+static void coroutine_fn go_behind(void)
+{
+    aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
+    qemu_coroutine_yield();
 }
 
 int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
@@ -338,72 +343,74 @@ int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
     BDRVZonedState *s = bs->opaque;
     ZonedInflight *in = &s->inflight;
     ZonedFlight *f;
+    bool others_first = false;
 
-    zoned_lock(bs);
+    qemu_spin_lock(&s->lock);
     f = in->of_zone[i];
     w->ret = ret;
     w->done = true;
-    w->co = qemu_coroutine_self();
     f->nr_pending--;
 
     if (!f->error) {
         acknowledge_done(s, i, f);
     }
     if (f->error && f->nr_pending == 0) {
+        others_first = !w->acknowledged && w != QTAILQ_FIRST(&f->writes);
         fail_all(bs, i, f);
     }
-    if (!flight_is_busy(f)) {
-        flight_idle(in, i);
+    if (QTAILQ_EMPTY(&f->writes)) {
+        flight_idle(in, i, f);
     }
-    if (w->co) {
-        zoned_unlock(bs);
+    if (w->acknowledged) {
+        qemu_spin_unlock(&s->lock);
+        if (others_first) {
+            go_behind();
+        }
+    } else {
+        w->co = qemu_coroutine_self();
+        qemu_spin_unlock(&s->lock);
         qemu_coroutine_yield();
-        zoned_lock(bs);
-        in->nr_waking--;
     }
-    zoned_unlock(bs);
     return w->ret;
 }
 
-/* A write in flight in zones @first to @last, or NULL. */
-static ZonedFlight *find_flight(const ZonedInflight *in, uint32_t *first,
-                                uint32_t last)
+/* Waits until nothing is in flight in zone @i.  Called with the lock. */
+static void coroutine_fn drain_zone(BDRVZonedState *s, uint32_t i)
 {
-    for (; *first <= last; (*first)++) {
-        if (flight_is_busy(in->of_zone[*first])) {
-            return in->of_zone[*first];
-        }
+    ZonedInflight *in = &s->inflight;
+
+    while (flight_is_busy(in->of_zone[i])) {
+        qemu_co_queue_wait(&in->of_zone[i]->idle, &s->lock);
     }
-    return NULL;
+    forget_lost_writes(in, i);
 }
 
 void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
                                         ZonedExclusion *ex, bool drain)
 {
     BDRVZonedState *s = bs->opaque;
-    ZonedInflight *in = &s->inflight;
     ZonedExclusion *other;
-    ZonedFlight *f;
-    uint32_t i = ex->first;
 
-    zoned_lock(bs);
-    while ((other = find_exclusion(in, ex->first, ex->last))) {
-        qemu_co_queue_wait(&other->waiters, &bs->wps->colock);
+    qemu_spin_lock(&s->lock);
+    while ((other = find_exclusion(&s->inflight, ex->first, ex->last))) {
+        qemu_co_queue_wait(&other->waiters, &s->lock);
     }
-    insert_exclusion(in, ex);
+    insert_exclusion(&s->inflight, ex);
 
-    while (drain && (f = find_flight(in, &i, ex->last))) {
-        qemu_co_queue_wait(&f->idle, &bs->wps->colock);
+    for (uint32_t i = ex->first; drain && i <= ex->last; i++) {
+        if (i % ZONED_ZONES_PER_LOCK == 0) {
+            zoned_relock(s);
+        }
+        drain_zone(s, i);
     }
-    for (i = ex->first; drain && i <= ex->last; i++) {
-        forget_lost_writes(in, i);
-    }
-    zoned_unlock(bs);
+    qemu_spin_unlock(&s->lock);
 }
 
 void coroutine_fn zoned_exclusion_end(BlockDriverState *bs, ZonedExclusion *ex)
 {
-    zoned_lock(bs);
+    BDRVZonedState *s = bs->opaque;
+
+    qemu_spin_lock(&s->lock);
     remove_exclusion(ex);
-    zoned_unlock(bs);
+    qemu_spin_unlock(&s->lock);
 }

@@ -245,6 +245,7 @@ static int zoned_alloc(BlockDriverState *bs, Error **errp)
         return -ENOMEM;
     }
     qemu_co_mutex_init(&bs->wps->colock);
+    qemu_spin_init(&s->lock);
     zoned_commit_init(&s->commit);
     return 0;
 }
@@ -607,11 +608,9 @@ zoned_co_zone_report(BlockDriverState *bs, int64_t offset,
 
     first = zoned_zone_index(geo, offset);
     n = MIN(*nr_zones, geo->nr_zones - first);
-    zoned_lock(bs);
     for (uint32_t j = 0; j < n; j++) {
         zoned_zones_describe(&s->zones, first + j, &zones[j]);
     }
-    zoned_unlock(bs);
     *nr_zones = n;
     return 0;
 }
@@ -652,8 +651,11 @@ static int coroutine_fn mgmt_zones(BlockDriverState *bs, BlockZoneOp op,
     BDRVZonedState *s = bs->opaque;
     int ret = 0;
 
-    zoned_lock(bs);
+    qemu_spin_lock(&s->lock);
     for (; *i <= last; (*i)++) {
+        if (*i % ZONED_ZONES_PER_LOCK == 0) {
+            zoned_relock(s);
+        }
         if (all && zoned_zone_is_conv(&s->header.geo, *i)) {
             continue;
         }
@@ -665,7 +667,7 @@ static int coroutine_fn mgmt_zones(BlockDriverState *bs, BlockZoneOp op,
             add_zone_to_runs(&s->header.geo, changed, *i);
         }
     }
-    zoned_unlock(bs);
+    qemu_spin_unlock(&s->lock);
     return MIN(ret, 0);
 }
 
@@ -725,9 +727,9 @@ static int coroutine_fn GRAPH_RDLOCK commit_mgmt(BlockDriverState *bs,
     if (ret == 0) {
         discard_runs(bs, changed);
     } else {
-        zoned_lock(bs);
+        qemu_spin_lock(&s->lock);
         s->commit.nr_resets_failed++;
-        zoned_unlock(bs);
+        qemu_spin_unlock(&s->lock);
     }
     return ret;
 }

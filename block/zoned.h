@@ -29,7 +29,8 @@ typedef struct ZonedWrite {
     uint64_t bytes;
     int ret;                /* what the file said, valid if @done */
     bool done;              /* the data is in the file, or that has failed */
-    Coroutine *co;          /* to wake when acknowledged; NULL: is running */
+    bool acknowledged;      /* @ret is the result of the write */
+    Coroutine *co;          /* waits to be acknowledged; NULL: is running */
     QTAILQ_ENTRY(ZonedWrite) next;
 } ZonedWrite;
 
@@ -50,9 +51,6 @@ typedef struct ZonedInflight {
 
     /* One that is free, so that a lone writer does not allocate every time. */
     ZonedFlight *spare;
-
-    /* Writes that are acknowledged, but whose coroutines do not yet go on. */
-    uint32_t nr_waking;
 
     QLIST_HEAD(, ZonedExclusion) exclusions;
 } ZonedInflight;
@@ -83,23 +81,25 @@ typedef struct BDRVZonedState {
     uint64_t base;
 
     /*
-     * All below is protected by bs->wps->colock, except where zoned-zones.h
-     * says otherwise.  The lock is held for short computations only, never
-     * while something is read, written or waited for.
+     * Protects all below, except where zoned-zones.h says otherwise.  It is
+     * held for a bounded number of instructions, never while something is read,
+     * written or waited for; so others may spin.
      */
+    QemuSpin lock;
+
     ZonedZones zones;
     ZonedInflight inflight;
     ZonedCommit commit;
 } BDRVZonedState;
 
-static inline void coroutine_fn zoned_lock(BlockDriverState *bs)
-{
-    qemu_co_mutex_lock(&bs->wps->colock);
-}
+/* What is done for all zones of a range gives up the lock after so many. */
+#define ZONED_ZONES_PER_LOCK 512
 
-static inline void coroutine_fn zoned_unlock(BlockDriverState *bs)
+/* Gives others, who have waited for the lock, a chance to take it. */
+static inline void zoned_relock(BDRVZonedState *s)
 {
-    qemu_co_mutex_unlock(&bs->wps->colock);
+    qemu_spin_unlock(&s->lock);
+    qemu_spin_lock(&s->lock);
 }
 
 /* Where byte @offset of the device is in the file. */
