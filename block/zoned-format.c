@@ -367,27 +367,27 @@ const char *zoned_cond_name(BlockZoneState cond)
     return "unknown";
 }
 
-/* The addresses that are valid for a zone of condition @cond: a closed range */
-static bool address_range(const ZonedGeometry *geo, uint32_t i,
-                          BlockZoneState cond, uint64_t *min, uint64_t *max)
+/*
+ * The number of bytes that may be written in a zone of condition @cond with
+ * @capacity bytes: a closed range.
+ */
+static inline bool written_range(bool conv, BlockZoneState cond,
+                                 uint64_t capacity, uint64_t *min,
+                                 uint64_t *max)
 {
-    uint64_t start = zoned_zone_start(geo, i);
-    uint64_t cap_limit = zoned_zone_cap_limit(geo, i);
-    bool conv = zoned_zone_is_conv(geo, i);
-
-    *min = start;
-    *max = cap_limit;
+    *min = 0;
+    *max = capacity;
     switch (cond) {
     case BLK_ZS_NOT_WP:
-        *min = cap_limit;
+        *min = capacity;
         return conv;
     case BLK_ZS_EMPTY:
-        *max = start;
+        *max = 0;
         return !conv;
     case BLK_ZS_IOPEN:
     case BLK_ZS_EOPEN:
     case BLK_ZS_CLOSED:
-        *max = cap_limit - ZONED_WRITE_GRANULARITY;
+        *max = capacity - ZONED_WRITE_GRANULARITY;
         return !conv;
     case BLK_ZS_RDONLY:
     case BLK_ZS_FULL:
@@ -397,35 +397,69 @@ static bool address_range(const ZonedGeometry *geo, uint32_t i,
     return false;
 }
 
+/* Is @value an entry that zone @i may have?  Sets @entry to what it says. */
+static inline bool decode_value(const ZonedGeometry *geo, uint32_t i,
+                                uint64_t value, ZonedEntry *entry)
+{
+    bool conv = zoned_zone_is_conv(geo, i);
+    BlockZoneState cond = value >> ENTRY_COND_SHIFT;
+    uint64_t end = value & ENTRY_ADDRESS_MASK;
+    uint64_t written = end - zoned_zone_start(geo, i);
+    uint64_t min, max;
+
+    *entry = (ZonedEntry) { .cond = cond, .end = end };
+    return conv == !!(value & ENTRY_CONV) &&
+           written_range(conv, cond, zoned_zone_capacity(geo, i), &min, &max) &&
+           written >= min && written <= max &&
+           QEMU_IS_ALIGNED(end, ZONED_WRITE_GRANULARITY);
+}
+
+uint32_t zoned_entries_decode(const ZonedGeometry *geo, uint32_t first,
+                              uint32_t n, const uint64_t *raw,
+                              ZonedEntry *entries)
+{
+    uint32_t j;
+
+    for (j = 0; j < n; j++) {
+        if (!decode_value(geo, first + j, le64_to_cpu(raw[j]), &entries[j])) {
+            break;
+        }
+    }
+    return j;
+}
+
+/* Says what is wrong with @value, which is no valid entry of zone @i. */
+static void explain_value(const ZonedGeometry *geo, uint32_t i, uint64_t value,
+                          const ZonedEntry *entry, Error **errp)
+{
+    bool conv = zoned_zone_is_conv(geo, i);
+    const char *type = conv ? "conventional" : "sequential";
+    uint64_t min, max;
+
+    if (conv != !!(value & ENTRY_CONV)) {
+        error_setg(errp, "Zone %u is %s, but its entry 0x%016" PRIx64
+                   " says otherwise", i, type, value);
+    } else if (!written_range(conv, entry->cond,
+                              zoned_zone_capacity(geo, i), &min, &max)) {
+        error_setg(errp, "Zone %u is %s and cannot have condition 0x%x (%s)",
+                   i, type, entry->cond, zoned_cond_name(entry->cond));
+    } else {
+        error_setg(errp, "Zone %u is %s and cannot be written up to byte %"
+                   PRIu64 " (it starts at %" PRIu64 " and has a capacity of %"
+                   PRIu64 " bytes)", i, zoned_cond_name(entry->cond),
+                   entry->end, zoned_zone_start(geo, i),
+                   zoned_zone_capacity(geo, i));
+    }
+}
+
 bool zoned_entry_decode(const ZonedGeometry *geo, uint32_t i, uint64_t raw,
                         ZonedEntry *entry, Error **errp)
 {
     uint64_t value = le64_to_cpu(raw);
-    BlockZoneState cond = value >> ENTRY_COND_SHIFT;
-    uint64_t end = value & ENTRY_ADDRESS_MASK;
-    bool conv = value & ENTRY_CONV;
-    uint64_t min, max;
 
-    if (conv != zoned_zone_is_conv(geo, i)) {
-        error_setg(errp, "Zone %u is %s, but its entry 0x%016" PRIx64
-                   " says otherwise", i, conv ? "sequential" : "conventional",
-                   value);
+    if (!decode_value(geo, i, value, entry)) {
+        explain_value(geo, i, value, entry, errp);
         return false;
     }
-    if (!address_range(geo, i, cond, &min, &max)) {
-        error_setg(errp, "Zone %u is %s and cannot have condition 0x%x (%s)",
-                   i, conv ? "conventional" : "sequential", cond,
-                   zoned_cond_name(cond));
-        return false;
-    }
-    if (end < min || end > max ||
-        !QEMU_IS_ALIGNED(end, ZONED_WRITE_GRANULARITY)) {
-        error_setg(errp, "Zone %u is %s and cannot be written up to byte %"
-                   PRIu64 " (it starts at %" PRIu64 " and has a capacity of %"
-                   PRIu64 " bytes)", i, zoned_cond_name(cond), end,
-                   zoned_zone_start(geo, i), zoned_zone_capacity(geo, i));
-        return false;
-    }
-    *entry = (ZonedEntry) { .cond = cond, .end = end };
     return true;
 }

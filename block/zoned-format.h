@@ -101,6 +101,15 @@ uint64_t zoned_entry_encode(const ZonedGeometry *geo, uint32_t i,
 bool zoned_entry_decode(const ZonedGeometry *geo, uint32_t i, uint64_t raw,
                         ZonedEntry *entry, Error **errp);
 
+/*
+ * Reads the entries of @n zones, the first of which is @first, up to one that
+ * is not valid.
+ * Returns how many are valid.
+ */
+uint32_t zoned_entries_decode(const ZonedGeometry *geo, uint32_t first,
+                              uint32_t n, const uint64_t *raw,
+                              ZonedEntry *entries);
+
 /* The name of a condition, as the standards spell it. */
 const char *zoned_cond_name(BlockZoneState cond);
 

@@ -54,16 +54,20 @@ static bool flight_is_busy(const ZonedFlight *f)
 bool zoned_inflight_init(ZonedInflight *in, uint32_t nr_zones)
 {
     in->of_zone = g_try_new0(ZonedFlight *, nr_zones);
+    in->nr_flights = 0;
     in->spare = NULL;
     QLIST_INIT(&in->exclusions);
     return in->of_zone;
 }
 
-void zoned_inflight_destroy(ZonedInflight *in, uint32_t nr_zones)
+void zoned_inflight_destroy(ZonedInflight *in)
 {
-    for (uint32_t i = 0; in->of_zone && i < nr_zones; i++) {
-        assert(!flight_is_busy(in->of_zone[i]));
-        g_free(in->of_zone[i]);
+    for (uint32_t i = 0; in->nr_flights > 0; i++) {
+        if (in->of_zone[i]) {
+            assert(!flight_is_busy(in->of_zone[i]));
+            g_free(in->of_zone[i]);
+            in->nr_flights--;
+        }
     }
     g_clear_pointer(&in->spare, g_free);
     g_clear_pointer(&in->of_zone, g_free);
@@ -86,6 +90,7 @@ static ZonedFlight *flight_get(ZonedInflight *in, uint32_t i)
         f = in->spare ?: flight_new();
         in->spare = NULL;
         in->of_zone[i] = f;
+        in->nr_flights++;
     }
     return f;
 }
@@ -93,6 +98,7 @@ static ZonedFlight *flight_get(ZonedInflight *in, uint32_t i)
 static void flight_put(ZonedInflight *in, uint32_t i, ZonedFlight *f)
 {
     in->of_zone[i] = NULL;
+    in->nr_flights--;
     if (in->spare) {
         g_free(f);
     } else {

@@ -75,8 +75,8 @@ static uint64_t reported_wp(const ZonedZones *z, uint32_t i,
     return cond == BLK_ZS_FULL ? zoned_zone_limit(&z->geo, i) : end;
 }
 
-static void set_word(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                     uint64_t end)
+static inline void set_word(ZonedZones *z, uint32_t i, BlockZoneState cond,
+                            uint64_t end)
 {
     uint64_t conv = zoned_zone_is_conv(&z->geo, i) ? 1ULL << 63 : 0;
 
@@ -84,7 +84,19 @@ static void set_word(ZonedZones *z, uint32_t i, BlockZoneState cond,
     z->wp[i] = reported_wp(z, i, cond, end) | conv;
 }
 
-/* Gives zone @i the condition @cond; the one place where this is done. */
+/* Zone @i, which had no condition yet, gets @cond. */
+static void add_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
+                     uint64_t end)
+{
+    z->nr_loaded = i + 1;
+    z->nr[cond]++;
+    set_word(z, i, cond, end);
+    if (z->lru && cond == BLK_ZS_IOPEN) {
+        lru_append(z, i);
+    }
+}
+
+/* Gives zone @i another condition; the one place where this is done. */
 static void set_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
                      uint64_t end)
 {
@@ -128,16 +140,6 @@ bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo, uint64_t *wp)
         zoned_zones_destroy(z);
         return false;
     }
-
-    for (uint32_t i = 0; i < geo->nr_zones; i++) {
-        if (zoned_zone_is_conv(geo, i)) {
-            set_word(z, i, BLK_ZS_NOT_WP, zoned_zone_limit(geo, i));
-        } else {
-            set_word(z, i, BLK_ZS_EMPTY, zoned_zone_start(geo, i));
-        }
-    }
-    z->nr[BLK_ZS_NOT_WP] = geo->nr_conv;
-    z->nr[BLK_ZS_EMPTY] = geo->nr_zones - geo->nr_conv;
     return true;
 }
 
@@ -158,7 +160,7 @@ void zoned_zones_mark_clean(ZonedZones *z)
 
 void zoned_zones_begin_load(ZonedZones *z)
 {
-    for (uint32_t i = 0; i < z->geo.nr_zones; i++) {
+    for (uint32_t i = 0; zoned_zones_nr_open(z) > 0; i++) {
         BlockZoneState cond = zoned_zones_cond(z, i);
 
         if (cond == BLK_ZS_IOPEN || cond == BLK_ZS_EOPEN) {
@@ -184,9 +186,24 @@ void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
     if (cond == BLK_ZS_CLOSED && end == zoned_zone_start(&z->geo, i)) {
         cond = BLK_ZS_EMPTY;
     }
-    set_zone(z, i, cond, end);
+    if (i >= z->nr_loaded) {
+        add_zone(z, i, cond, end);
+    } else {
+        set_zone(z, i, cond, end);
+    }
     if (cond != image_cond) {
         zoned_zones_mark_dirty(z, i);
+    }
+}
+
+void zoned_zones_load_new(ZonedZones *z, uint32_t i)
+{
+    if (zoned_zone_is_conv(&z->geo, i)) {
+        zoned_zones_load(z, i, BLK_ZS_NOT_WP, zoned_zone_limit(&z->geo, i),
+                         false);
+    } else {
+        zoned_zones_load(z, i, BLK_ZS_EMPTY, zoned_zone_start(&z->geo, i),
+                         false);
     }
 }
 

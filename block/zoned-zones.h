@@ -59,6 +59,9 @@ typedef struct ZonedZones {
      */
     uint64_t *wp;
 
+    /* Zones that were ever loaded; the others have no condition yet. */
+    uint32_t nr_loaded;
+
     /* How many zones have this condition. */
     uint32_t nr[16];
 
@@ -87,8 +90,8 @@ typedef struct ZonedZones {
 } ZonedZones;
 
 /*
- * Sets up @z for a device like @geo with all zones empty.  @wp is an array of
- * geo->nr_zones elements that must live as long as @z.
+ * Sets up @z for a device like @geo.  All zones must then be loaded, in order.
+ * @wp is an array of geo->nr_zones elements that must live as long as @z.
  * Returns false if there is not enough memory.
  */
 bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo, uint64_t *wp);
@@ -110,6 +113,9 @@ void zoned_zones_begin_load(ZonedZones *z);
  */
 void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
                       uint64_t end, bool keep_open);
+
+/* The same for a zone that nothing was ever written to. */
+void zoned_zones_load_new(ZonedZones *z, uint32_t i);
 
 /*
  * Begins to write @bytes at byte @offset of the device, in sequential zone @i:

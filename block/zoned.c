@@ -155,28 +155,64 @@ static int GRAPH_RDLOCK read_header(BlockDriverState *bs, int64_t length,
     return 0;
 }
 
-/* Sets up zone @i from its entry @raw in an image of @length bytes. */
-static int load_entry(BlockDriverState *bs, uint32_t i, uint64_t raw,
-                      int64_t length, bool keep_open, Error **errp)
+/* Sets up @n zones from the valid @entries in an image of @length bytes. */
+static int load_entries(BlockDriverState *bs, uint32_t first, uint32_t n,
+                        const ZonedEntry *entries, int64_t length,
+                        bool keep_open, Error **errp)
 {
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
-    bool check = bs->open_flags & BDRV_O_CHECK;
-    ZonedEntry entry;
+    uint64_t data_length = MAX(length - (int64_t)s->header.data_offset, 0);
 
-    if (!zoned_entry_decode(geo, i, raw, &entry, check ? NULL : errp)) {
-        /* zoned_co_check() reads and reports it; nobody else uses the node. */
-        return check ? 0 : -EINVAL;
+    for (uint32_t j = 0; j < n; j++) {
+        uint32_t i = first + j;
+        uint64_t end = entries[j].end;
+
+        if (end > data_length && !zoned_zone_is_conv(geo, i) &&
+            end > zoned_zone_start(geo, i) &&
+            !(bs->open_flags & BDRV_O_CHECK)) {
+            error_setg(errp, "Zoned image is truncated: it has %" PRId64
+                       " bytes, but zone %u holds data up to byte %" PRIu64,
+                       length, i, s->header.data_offset + end);
+            return -EINVAL;
+        }
+        zoned_zones_load(&s->zones, i, entries[j].cond, end, keep_open);
     }
-    if (!check && !zoned_zone_is_conv(geo, i) &&
-        entry.end > zoned_zone_start(geo, i) &&
-        s->header.data_offset + entry.end > length) {
-        error_setg(errp, "Zoned image is truncated: it has %" PRId64 " bytes, "
-                   "but zone %u holds data up to byte %" PRIu64, length, i,
-                   s->header.data_offset + entry.end);
-        return -EINVAL;
+    return 0;
+}
+
+/* Sets up @n zones from @raw, a part of the table of an image of @length bytes */
+static int load_table(BlockDriverState *bs, uint32_t first, uint32_t n,
+                      const uint64_t *raw, int64_t length, bool keep_open,
+                      Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+    ZonedEntry entries[ZONED_TABLE_BLOCK / ZONED_ENTRY_SIZE];
+
+    while (n > 0) {
+        uint32_t wanted = MIN(n, ARRAY_SIZE(entries));
+        uint32_t valid = zoned_entries_decode(geo, first, wanted, raw, entries);
+        int ret = load_entries(bs, first, valid, entries, length, keep_open,
+                               errp);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (valid < wanted) {
+            if (!(bs->open_flags & BDRV_O_CHECK)) {
+                zoned_entry_decode(geo, first + valid, raw[valid], entries,
+                                   errp);
+                return -EINVAL;
+            }
+            /* zoned_co_check() reads it again, and nobody else uses the node */
+            zoned_zones_load_new(&s->zones, first + valid);
+            valid++;
+        }
+        first += valid;
+        raw += valid;
+        n -= valid;
     }
-    zoned_zones_load(&s->zones, i, entry.cond, entry.end, keep_open);
     return 0;
 }
 
@@ -194,19 +230,16 @@ static int GRAPH_RDLOCK read_table(BlockDriverState *bs, int64_t length,
     zoned_zones_begin_load(&s->zones);
     for (uint64_t pos = 0; pos < size; pos += TABLE_CHUNK) {
         uint64_t bytes = MIN(size - pos, TABLE_CHUNK);
-        uint32_t first = pos / ZONED_ENTRY_SIZE;
-
         ret = bdrv_pread(bs->file, s->base + s->header.table_offset + pos,
                          bytes, raw, 0);
         if (ret < 0) {
             error_setg_errno(errp, -ret, "Could not read the zone table");
             return ret;
         }
-        for (uint32_t j = 0; j < bytes / ZONED_ENTRY_SIZE; j++) {
-            ret = load_entry(bs, first + j, raw[j], length, keep_open, errp);
-            if (ret < 0) {
-                return ret;
-            }
+        ret = load_table(bs, pos / ZONED_ENTRY_SIZE, bytes / ZONED_ENTRY_SIZE,
+                         raw, length, keep_open, errp);
+        if (ret < 0) {
+            return ret;
         }
     }
 
@@ -224,7 +257,7 @@ static void zoned_free(BlockDriverState *bs)
 {
     BDRVZonedState *s = bs->opaque;
 
-    zoned_inflight_destroy(&s->inflight, s->header.geo.nr_zones);
+    zoned_inflight_destroy(&s->inflight);
     zoned_zones_destroy(&s->zones);
     g_clear_pointer(&bs->wps, g_free);
 }

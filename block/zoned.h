@@ -49,6 +49,9 @@ typedef struct ZonedInflight {
     /* For each zone what is in flight in it; NULL: nothing. */
     ZonedFlight **of_zone;
 
+    /* How many of them are not NULL. */
+    uint32_t nr_flights;
+
     /* One that is free, so that a lone writer does not allocate every time. */
     ZonedFlight *spare;
 
@@ -121,7 +124,7 @@ bool zoned_is_writable(BlockDriverState *bs);
 /* zoned-inflight.c */
 
 bool zoned_inflight_init(ZonedInflight *in, uint32_t nr_zones);
-void zoned_inflight_destroy(ZonedInflight *in, uint32_t nr_zones);
+void zoned_inflight_destroy(ZonedInflight *in);
 
 /*
  * Begins write @w (offset and bytes set; with @append, offset is set here) to

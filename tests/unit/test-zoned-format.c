@@ -669,6 +669,40 @@ static void test_entry_golden(void)
     }
 }
 
+/* Many entries are read up to the first that is not valid. */
+static void test_entries(void)
+{
+    enum { NR = ARRAY_SIZE(example_table) };
+    uint64_t raw[NR];
+    ZonedEntry entries[NR];
+
+    for (int i = 0; i < NR; i++) {
+        raw[i] = zoned_entry_encode(&example_geo, i, &example_table[i].entry);
+    }
+    for (int first = 0; first < NR; first++) {
+        for (int bad = first; bad <= NR; bad++) {
+            uint64_t good_raw = bad < NR ? raw[bad] : 0;
+
+            if (bad < NR) {
+                raw[bad] ^= raw_entry(CONV_BIT);
+            }
+            g_assert_cmpuint(zoned_entries_decode(&example_geo, first,
+                                                  NR - first, raw + first,
+                                                  entries + first),
+                             ==, bad - first);
+            for (int i = first; i < bad; i++) {
+                const ZonedEntry *expected = &example_table[i].entry;
+
+                g_assert_cmpint(entries[i].cond, ==, expected->cond);
+                g_assert_cmphex(entries[i].end, ==, expected->end);
+            }
+            if (bad < NR) {
+                raw[bad] = good_raw;
+            }
+        }
+    }
+}
+
 static void test_cond_name(void)
 {
     static const struct {
@@ -1050,6 +1084,7 @@ int main(int argc, char **argv)
                     test_header_not_rebuilt);
     g_test_add_func("/zoned/format/header/random", test_header_random);
     g_test_add_func("/zoned/format/entry/golden", test_entry_golden);
+    g_test_add_func("/zoned/format/entry/many", test_entries);
     g_test_add_func("/zoned/format/entry/refused", test_entry_refused);
     g_test_add_func("/zoned/format/entry/exhaustive", test_entry_exhaustive);
     g_test_add_func("/zoned/format/entry/edges", test_entry_edges);

@@ -60,6 +60,9 @@ static Device *device_new(const ZonedGeometry *geo)
 
     d->wp = g_new0(uint64_t, geo->nr_zones);
     g_assert_true(zoned_zones_init(&d->z, geo, d->wp));
+    for (uint32_t i = 0; i < geo->nr_zones; i++) {
+        zoned_zones_load_new(&d->z, i);
+    }
     return d;
 }
 
