@@ -11,6 +11,7 @@ packages_for() {
         seabios qemu-system-data ;;
     sanitize) packages_for build; echo clang-19 libclang-rt-19-dev llvm-19 ;;
     iotests) echo strace ;;
+    bench) echo valgrind strace gnuplot-nox ;;
     style) echo shellcheck pylint flake8 ;;
     guest) echo cpio kmod xz-utils binutils dpkg-dev python3 ;;
     esac

@@ -154,10 +154,12 @@ delay_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
     return bdrv_co_pwritev(bs->file, offset, bytes, qiov, flags);
 }
 
-static int coroutine_fn GRAPH_RDLOCK delay_co_flush(BlockDriverState *bs)
+/* The file is flushed by the block layer. */
+static int coroutine_fn GRAPH_RDLOCK
+delay_co_flush_to_disk(BlockDriverState *bs)
 {
     qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, flush_delay_ns);
-    return bdrv_co_flush(bs->file->bs);
+    return 0;
 }
 
 static BlockDriver bdrv_delay = {
@@ -168,7 +170,7 @@ static BlockDriver bdrv_delay = {
     .bdrv_co_getlength      = delay_co_getlength,
     .bdrv_co_preadv         = delay_co_preadv,
     .bdrv_co_pwritev        = delay_co_pwritev,
-    .bdrv_co_flush          = delay_co_flush,
+    .bdrv_co_flush_to_disk  = delay_co_flush_to_disk,
 };
 
 /* Where requests go. */

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What dev/bench measures with: images, runs, comparisons, tables."""
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FOLDER = ROOT / 'build' / 'bench'
+BIN = ROOT / 'build' / 'bin'
+PROGRAM = ROOT / 'build' / '10.0' / 'tests' / 'bench' / 'zoned-bench'
+
+# Seconds that one run of a contestant is meant to take
+RUN_TIME = 0.4
+STARTED = time.monotonic()
+
+
+def say(text):
+    """Progress, as the other commands show it."""
+    print(f'[{time.monotonic() - STARTED:4.0f}s] {text}', flush=True)
+
+
+def run(*command):
+    """The output of a command, which must succeed."""
+    done = subprocess.run([str(word) for word in command], text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+class Image:
+    """A contestant: an image of a format, and how it is opened."""
+
+    def __init__(self, name, fmt, size, options=(), folder=FOLDER):
+        self.name = name
+        self.format = fmt
+        self.path = folder / f'{name}.{fmt}'
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path.unlink(missing_ok=True)
+        run(BIN / 'qemu-img', 'create', '-q', '-f', fmt,
+            *[word for option in options for word in ('-o', option)],
+            self.path, size)
+
+    def node(self, delay=False):
+        """The image as a block node; with delay, its flushes take longer."""
+        below = 'file.file' if delay else 'file'
+        return (f'driver={self.format},'
+                + ('file.driver=delay,' if delay else '')
+                + f'{below}.driver=file,{below}.filename={self.path},'
+                # A reset gives nothing back, so that all write to a file that
+                # has its blocks.
+                + f'{below}.discard=ignore')
+
+    def fill(self, size):
+        """Gives the file its blocks: a file system takes time for that."""
+        measure(self, op='write', size=1 << 20, count=size >> 20, direct=True)
+
+
+def arguments(image, delay=None, direct=False, **options):
+    """Of the program."""
+    words = ['--direct'] if direct else []
+    for name, value in options.items():
+        words += ['--' + name.replace('_', '-'), str(value)]
+    if delay is not None:
+        words += ['--delay', str(delay)]
+    return [*words, image.node(delay is not None)]
+
+
+def measure(image, prefix=(), **options):
+    """One run: what the program says of it."""
+    return json.loads(run(*prefix, PROGRAM, *arguments(image, **options)))
+
+
+def rate(image, **options):
+    """Requests in a second."""
+    result = measure(image, **options)
+    return result['requests'] / result['seconds']
+
+
+def calibrated(image, limit, **options):
+    """How many requests take about RUN_TIME; at most limit."""
+    count = min(limit, 2000)
+    return max(100, min(limit, int(rate(image, count=count, **options)
+                                   * RUN_TIME)))
+
+
+def instructions(image, counts=(2000, 6000), **options):
+    """Instructions of a request, as the difference of two runs says."""
+    totals = []
+    for count in counts:
+        out = FOLDER / 'callgrind.out'
+        measure(image, ('valgrind', '-q', '--tool=callgrind',
+                        f'--callgrind-out-file={out}'), count=count, **options)
+        totals.append(int(re.search(r'^(?:totals|summary): (\d+)',
+                                    out.read_text(), re.M)[1]))
+    return (totals[1] - totals[0]) / (counts[1] - counts[0])
+
+
+def calls(image, name, **options):
+    """How often a run makes a system call of that name."""
+    out = FOLDER / 'strace.out'
+    measure(image, ('strace', '-f', '-c', '-o', out, '-e', 'trace=' + name),
+            **options)
+    # % time, seconds, usecs/call, calls, maybe errors, the name
+    found = re.search(r'^ *[\d.]+ +[\d.]+ +\d+ +(\d+) .*' + name + '$',
+                      out.read_text(), re.M)
+    return int(found[1]) if found else 0
+
+
+def interleave(rounds, *runs):
+    """What each of the runs gives in each round; the order alternates."""
+    values = [[] for _ in runs]
+    for n in range(rounds):
+        order = range(len(runs))
+        for i in order if n % 2 == 0 else reversed(order):
+            values[i].append(runs[i]())
+    return values
+
+
+class Report:
+    """The table, and whether each figure is what it must be."""
+
+    def __init__(self):
+        self.rows = []
+        self.missed = []
+
+    def add(self, what, left, right, bound, unit='/s', more_is_better=True):
+        """
+        Compares the values of two contestants, round by round: left over
+        right, which must be at least (or at most) the bound.
+        """
+        ratios = [a / b for a, b in zip(left, right)]
+        self.single(what, statistics.median(ratios), bound, more_is_better,
+                    f'{statistics.median(left):.4g}{unit}',
+                    f'{statistics.median(right):.4g}{unit}',
+                    (min(ratios), max(ratios)))
+
+    def single(self, what, value, bound, more_is_better=False, left='',
+               right='', spread=None):
+        """A figure of its own"""
+        good = value >= bound if more_is_better else value <= bound
+        self.rows.append({
+            'what': what, 'left': left, 'right': right, 'value': value,
+            'low': spread[0] if spread else value,
+            'high': spread[1] if spread else value,
+            'bound': bound, 'sign': '>=' if more_is_better else '<=',
+            'good': good})
+        if not good:
+            self.missed.append(what)
+        say(self.line(self.rows[-1]))
+
+    @staticmethod
+    def line(row):
+        """One figure, readable."""
+        return (f"{row['what']:<46} {row['left']:>11} {row['right']:>11} "
+                f"{row['value']:8.3f} {row['low']:8.3f} {row['high']:8.3f}  "
+                f"{row['sign']} {row['bound']:<6g}"
+                + ('' if row['good'] else ' MISSED'))
+
+    def text(self):
+        """All of it."""
+        head = (f"{'':<46} {'zoned':>11} {'other':>11} {'ratio':>8} "
+                f"{'least':>8} {'most':>8}  must be")
+        return '\n'.join([head, *map(self.line, self.rows)])
+
+    def plot(self, path):
+        """The ratios as an SVG picture, by gnuplot."""
+        data = path.with_suffix('.dat')
+        data.write_text(''.join(
+            f"{len(self.rows) - i} {row['value']} {row['low']} {row['high']} "
+            f"{row['bound']} \"{row['what']}\"\n"
+            for i, row in enumerate(self.rows)), encoding='utf-8')
+        script = f'''
+set terminal svg size 900,{60 + 22 * len(self.rows)} font "sans,11"
+set output "{path}"
+set logscale x 2
+set grid x
+set yrange [0:{len(self.rows) + 1}]
+set key top outside horizontal
+plot "{data}" using 2:1:3:4:ytic(6) with xerrorbars pt 7 title "ratio", \\
+     "" using 5:1 with points pt 2 title "bound"
+'''
+        subprocess.run(['gnuplot'], input=script, text=True, check=True)
