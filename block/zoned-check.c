@@ -223,7 +223,7 @@ int coroutine_fn GRAPH_RDLOCK zoned_co_check(BlockDriverState *bs,
         ret = check_length(&c);
     }
     if (ret == 0 && c.fix) {
-        ret = zoned_co_commit_durable(bs);
+        ret = zoned_co_commit(bs);
         s->header_rebuilt = false;
     }
     return ret;

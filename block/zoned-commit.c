@@ -8,11 +8,12 @@
  *      writes have completed;
  *   2. flushes the file: now all data below these addresses is durable;
  *   3. writes the dirty blocks of the table;
+ *   4. flushes the file again: now the table is durable.
  *
- * and the flush that follows makes the table durable: the block layer sends it
- * when the commit was asked for by a flush, zoned_co_commit_durable() sends it
- * itself.  An entry is 8 bytes and never crosses a sector, so a torn write of
- * the table leaves each entry either old or new, and both are true.
+ * An entry is 8 bytes and never crosses a sector, so a torn write of the table
+ * leaves each entry either old or new, and both are true.  When something fails,
+ * even the last flush, the blocks are dirty again: nobody knows what the file
+ * has kept of them.
  *
  * Between 1 and 3 zones go on changing.  Writes only add data behind the
  * address that was taken, and what takes data away (reset) holds the zone to
@@ -141,11 +142,27 @@ static int coroutine_fn GRAPH_RDLOCK write_batch(BlockDriverState *bs,
     return 0;
 }
 
+/* Writes @batch, behind the data that it speaks of, and makes it durable. */
+static int coroutine_fn GRAPH_RDLOCK commit_batch(BlockDriverState *bs,
+                                                  const CommitBatch *batch)
+{
+    int ret = bdrv_co_flush(bs->file->bs);
+
+    if (ret == 0) {
+        ret = write_batch(bs, batch);
+    }
+    if (ret == 0) {
+        ret = bdrv_co_flush(bs->file->bs);
+    }
+    return ret;
+}
+
 int coroutine_fn zoned_co_commit(BlockDriverState *bs)
 {
     BDRVZonedState *s = bs->opaque;
     ZonedCommit *commit = &s->commit;
     CommitBatch batch = {};
+    uint64_t nr_resets_failed;
     int ret;
 
     qemu_spin_lock(&s->lock);
@@ -158,21 +175,20 @@ int coroutine_fn zoned_co_commit(BlockDriverState *bs)
         return 0;
     }
     commit->running = true;
+    nr_resets_failed = commit->nr_resets_failed;
     qemu_spin_unlock(&s->lock);
 
     ret = take_batch(bs, &batch);
     trace_zoned_commit_begin(bs, batch.nr_blocks);
     if (ret == 0) {
-        ret = bdrv_co_flush(bs->file->bs);
-    }
-    if (ret == 0) {
-        ret = write_batch(bs, &batch);
+        ret = commit_batch(bs, &batch);
     }
     trace_zoned_commit_end(bs, ret);
 
     qemu_spin_lock(&s->lock);
     if (ret == 0) {
         s->zones.nr_unsettled -= batch.nr_unsettled;
+        commit->nr_resets_settled = nr_resets_failed;
     } else if (batch.blocks) {
         untake_batch(s, &batch);
     }
@@ -183,30 +199,4 @@ int coroutine_fn zoned_co_commit(BlockDriverState *bs)
     qemu_vfree(batch.buf);
     g_free(batch.blocks);
     return ret;
-}
-
-int coroutine_fn zoned_co_commit_durable(BlockDriverState *bs)
-{
-    BDRVZonedState *s = bs->opaque;
-    ZonedCommit *commit = &s->commit;
-    uint64_t nr_resets_failed;
-    int ret;
-
-    qemu_spin_lock(&s->lock);
-    nr_resets_failed = commit->nr_resets_failed;
-    qemu_spin_unlock(&s->lock);
-
-    ret = zoned_co_commit(bs);
-    if (ret == 0) {
-        ret = bdrv_co_flush(bs->file->bs);
-    }
-    if (ret < 0) {
-        return ret;
-    }
-
-    qemu_spin_lock(&s->lock);
-    commit->nr_resets_settled = MAX(commit->nr_resets_settled,
-                                    nr_resets_failed);
-    qemu_spin_unlock(&s->lock);
-    return 0;
 }

@@ -229,7 +229,7 @@ commit_for_write(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w)
 
     insert_exclusion(&s->inflight, &ex);
     qemu_spin_unlock(&s->lock);
-    ret = zoned_host_error(zoned_co_commit_durable(bs));
+    ret = zoned_host_error(zoned_co_commit(bs));
     qemu_spin_lock(&s->lock);
     remove_exclusion(&ex);
 

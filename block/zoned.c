@@ -713,7 +713,7 @@ mgmt_exclusion(BlockDriverState *bs, BlockZoneOp op, const ZonedExclusion *ex,
     int ret;
 
     while ((ret = mgmt_zones(bs, op, &i, ex->last, all, changed)) == -EAGAIN) {
-        ret = zoned_co_commit_durable(bs);
+        ret = zoned_co_commit(bs);
         if (ret < 0) {
             return zoned_host_error(ret);
         }
@@ -753,7 +753,7 @@ static int coroutine_fn GRAPH_RDLOCK commit_mgmt(BlockDriverState *bs,
         /* After a power cycle, no zone is open. */
         return 0;
     }
-    ret = zoned_co_commit_durable(bs);
+    ret = zoned_co_commit(bs);
     if (op != BLK_ZO_RESET || changed->len == 0) {
         return ret;
     }

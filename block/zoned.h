@@ -165,15 +165,12 @@ void coroutine_fn zoned_exclusion_end(BlockDriverState *bs, ZonedExclusion *ex);
 void zoned_commit_init(ZonedCommit *commit);
 
 /*
- * Writes all changes of the zone table that were complete before the call to
- * the file, behind the data that they speak of.  They are durable after the
- * next flush of the file.  Does nothing if there are none.  Takes the lock.
+ * Makes all changes of the zone table that were complete before the call
+ * durable, and the data that they speak of; does nothing if there are none.
+ * Takes the lock.
  * Returns 0 or the error of the file; what could not be written stays dirty.
  */
 int coroutine_fn GRAPH_RDLOCK zoned_co_commit(BlockDriverState *bs);
-
-/* The same, and durable after success. */
-int coroutine_fn GRAPH_RDLOCK zoned_co_commit_durable(BlockDriverState *bs);
 
 /* zoned-create.c */
 

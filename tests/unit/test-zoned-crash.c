@@ -63,6 +63,7 @@ typedef struct Request {
     int64_t submit;
     int64_t done;               /* JUDGE_NEVER: not yet */
     int ret;
+    bool dropped;               /* by a flush that failed: later ones skip it */
 
     /* In the image that is being made, these sectors are there: a bit each. */
     unsigned long *applied;
@@ -1165,7 +1166,26 @@ static void add_versions(Run *r, Request *q)
 static bool version_is_durable(const Version *v, const Request *flush)
 {
     return !v->request ||
-           (v->request->done < flush->submit && v->request->ret == 0);
+           (v->request->done < flush->submit && v->request->ret == 0 &&
+            !v->request->dropped);
+}
+
+/*
+ * @flush has failed, and the file may have dropped what it should have made
+ * durable, as if it were not to be written any more.  A driver that has the
+ * table in memory can write it again, so nothing is lost.  (It does not have
+ * the data; for that it needs a file that goes on failing, as file-posix does.)
+ */
+static void drop_table_writes(Run *r, const Request *flush)
+{
+    for (guint i = 0; i < r->requests->len; i++) {
+        Request *q = g_ptr_array_index(r->requests, i);
+
+        if (q->done < flush->submit &&
+            q->first < judge_data_sector(r->judge, 0)) {
+            q->dropped = true;
+        }
+    }
 }
 
 /*
@@ -1251,6 +1271,8 @@ static bool judge_history(Run *r)
         }
         if (flushed) {
             settle_all(r, q);
+        } else if (event->type == EVENT_DONE && q->type == REQUEST_FLUSH) {
+            drop_table_writes(r, q);
         } else if (submit) {
             add_versions(r, event->request);
             news = true;
