@@ -22,18 +22,20 @@ CONFIGURE_SANITIZE=(--disable-system --disable-user --enable-asan --enable-ubsan
 
 BENCH=tests/bench/zoned-bench
 
+# The race detector, for what has threads of its own
+CONFIGURE_RACE=(--disable-system --disable-user --enable-tsan)
+
 TOOLS=(qemu-img qemu-io qemu-nbd storage-daemon/qemu-storage-daemon)
 
 # configure_tree TREE DIR VARIANT: only if DIR is not yet configured like this
 configure_tree() {
     local tree=$1 dir=$2 compiler=gcc
     local -a arguments=("${CONFIGURE[@]}")
-    if [ "$3" = sanitize ]; then
-        arguments+=("${CONFIGURE_SANITIZE[@]}")
-        compiler=clang-19
-    else
-        arguments+=("${CONFIGURE_PLAIN[@]}")
-    fi
+    case $3 in
+    sanitize) arguments+=("${CONFIGURE_SANITIZE[@]}"); compiler=clang-19 ;;
+    race) arguments+=("${CONFIGURE_RACE[@]}"); compiler=clang-19 ;;
+    *) arguments+=("${CONFIGURE_PLAIN[@]}") ;;
+    esac
     arguments+=("--cc=ccache $compiler")
     # A foreign tree may warn with this machine's compiler; ours must not.
     [ "${tree##*/}" = qemu-custom ] || arguments+=(--enable-werror)
@@ -70,7 +72,10 @@ compile_tree() {
     local tree=$1 dir=$2 log=$LOG/compile-${2##*/}.log
     local -a targets=("${TOOLS[@]}")
     mapfile -t -O ${#targets[@]} targets < <(unit_tests "$tree")
-    [ "$3" = sanitize ] || targets+=(qemu-system-x86_64 "$BENCH")
+    case $3 in
+    plain) targets+=(qemu-system-x86_64 "$BENCH") ;;
+    race) targets=("$BENCH") ;;
+    esac
     say "compiling in ${dir#"$ROOT"/}"
     if ! NINJA_STATUS='[%f/%t] ' ninja -C "$dir" "${targets[@]}" \
         </dev/null 2>&1 | tee "$log" | progress

@@ -40,6 +40,7 @@ typedef enum BenchOp {
     OP_WRITE,
     OP_APPEND,
     OP_READ,
+    OP_MIXED,
     OP_OPEN,
     OP_REPORT,
     OP_RESET,
@@ -50,6 +51,7 @@ static const char *const op_names[OP__MAX] = {
     [OP_WRITE] = "write",
     [OP_APPEND] = "append",
     [OP_READ] = "read",
+    [OP_MIXED] = "mixed",
     [OP_OPEN] = "open",
     [OP_REPORT] = "report",
     [OP_RESET] = "reset",
@@ -200,13 +202,55 @@ static int64_t next_write(BenchThread *thread)
     return options.op == OP_APPEND ? stream->zone * zone_size : offset;
 }
 
-/* A request's place in the range, at random (xorshift64) */
-static int64_t next_read(BenchThread *thread)
+/* A number below @n (xorshift64) */
+static uint64_t random_below(BenchThread *thread, uint64_t n)
 {
     thread->random ^= thread->random << 13;
     thread->random ^= thread->random >> 7;
     thread->random ^= thread->random << 17;
-    return thread->random % (options.range / options.size) * options.size;
+    return thread->random % n;
+}
+
+/* A request's place in the range */
+static int64_t next_read(BenchThread *thread)
+{
+    return random_below(thread, options.range / options.size) * options.size;
+}
+
+/*
+ * Anything, on the first zones of the device, in which all threads work.  That
+ * a zone is full or has no resource is no failure.
+ */
+static int coroutine_fn do_mixed(BenchThread *thread, QEMUIOVector *qiov)
+{
+    int64_t zone = random_below(thread, options.streams) * zone_size;
+    uint64_t dice = random_below(thread, 100);
+    BlockZoneDescriptor zones[4];
+    unsigned int n = ARRAY_SIZE(zones);
+    int ret;
+
+    if (dice < 60) {
+        ret = blk_co_zone_append(blk, &zone, qiov, 0);
+    } else if (dice < 75) {
+        ret = blk_co_preadv(blk, zone, qiov->size, qiov, 0);
+    } else if (dice < 90) {
+        ret = blk_co_zone_report(blk, zone, &n, zones);
+    } else if (dice < 95) {
+        ret = blk_co_flush(blk);
+    } else if (dice < 98) {
+        ret = blk_co_zone_mgmt(blk, BLK_ZO_RESET, zone, zone_size);
+    } else {
+        ret = blk_co_zone_mgmt(blk, BLK_ZO_FINISH, zone, zone_size);
+    }
+    switch (ret) {
+    case -ERANGE:
+    case -EPERM:
+    case -EOVERFLOW:
+    case -ETOOMANYREFS:
+        return 0;
+    default:
+        return ret;
+    }
 }
 
 static int coroutine_fn do_request(BenchThread *thread, QEMUIOVector *qiov)
@@ -221,6 +265,8 @@ static int coroutine_fn do_request(BenchThread *thread, QEMUIOVector *qiov)
         return blk_co_zone_append(blk, &offset, qiov, 0);
     case OP_READ:
         return blk_co_preadv(blk, next_read(thread), qiov->size, qiov, 0);
+    case OP_MIXED:
+        return do_mixed(thread, qiov);
     default:
         g_assert_not_reached();
     }
@@ -492,9 +538,11 @@ static void help(void)
            "IMAGE is like driver=zoned,file.driver=file,file.filename=disk;\n"
            "a driver 'delay' is a filter whose flushes take --delay.\n"
            "\n"
-           "  --op OP             write, append, read (at random), open, report "
+           "  --op OP             write, append, read (at random), mixed (all "
+           "sorts of\n"
+           "                      requests), open, report (of all zones), reset "
            "(of all\n"
-           "                      zones), reset (of all zones, after a finish)\n"
+           "                      zones, after a finish)\n"
            "  --count N           requests; opens, reports, resets\n"
            "  --size BYTES        of a request\n"
            "  --depth N           requests in flight of each thread\n"
@@ -613,7 +661,8 @@ static void parse_options(int argc, char **argv)
         fail("--op and one image are needed, see --help");
     }
     if (options.threads > MAX_THREADS || options.depth == 0 ||
-        options.size == 0 || options.streams < MAX(options.threads, 1)) {
+        options.size == 0 || options.streams == 0 ||
+        (options.streams < options.threads && options.op != OP_MIXED)) {
         fail("a thread needs a stream and a worker; at most %d threads",
              MAX_THREADS);
     }
