@@ -368,49 +368,44 @@ const char *zoned_cond_name(BlockZoneState cond)
 }
 
 /*
- * The number of bytes that may be written in a zone of condition @cond with
- * @capacity bytes: a closed range.
+ * For each condition, one more than the bytes that may be written in sequential
+ * zone @i; 0 if it cannot have the condition.
  */
-static inline bool written_range(bool conv, BlockZoneState cond,
-                                 uint64_t capacity, uint64_t *min,
-                                 uint64_t *max)
+static void written_limits(const ZonedGeometry *geo, uint32_t i,
+                           uint64_t limits[16])
 {
-    *min = 0;
-    *max = capacity;
-    switch (cond) {
-    case BLK_ZS_NOT_WP:
-        *min = capacity;
-        return conv;
-    case BLK_ZS_EMPTY:
-        *max = 0;
-        return !conv;
-    case BLK_ZS_IOPEN:
-    case BLK_ZS_EOPEN:
-    case BLK_ZS_CLOSED:
-        *max = capacity - ZONED_WRITE_GRANULARITY;
-        return !conv;
-    case BLK_ZS_RDONLY:
-    case BLK_ZS_FULL:
-    case BLK_ZS_OFFLINE:
-        return !conv;
-    }
-    return false;
+    uint64_t capacity = zoned_zone_capacity(geo, i);
+
+    memset(limits, 0, 16 * sizeof(limits[0]));
+    limits[BLK_ZS_EMPTY] = 1;
+    limits[BLK_ZS_IOPEN] = capacity - ZONED_WRITE_GRANULARITY + 1;
+    limits[BLK_ZS_EOPEN] = capacity - ZONED_WRITE_GRANULARITY + 1;
+    limits[BLK_ZS_CLOSED] = capacity - ZONED_WRITE_GRANULARITY + 1;
+    limits[BLK_ZS_RDONLY] = capacity + 1;
+    limits[BLK_ZS_FULL] = capacity + 1;
+    limits[BLK_ZS_OFFLINE] = capacity + 1;
 }
 
-/* Is @value an entry that zone @i may have?  Sets @entry to what it says. */
-static inline bool decode_value(const ZonedGeometry *geo, uint32_t i,
-                                uint64_t value, ZonedEntry *entry)
+static uint64_t conv_value(const ZonedGeometry *geo, uint32_t i)
 {
-    bool conv = zoned_zone_is_conv(geo, i);
+    return (uint64_t)BLK_ZS_NOT_WP << ENTRY_COND_SHIFT | ENTRY_CONV |
+           zoned_zone_limit(geo, i);
+}
+
+/* Reads @value, an entry of a zone; true if zone @i may have it. */
+static inline bool decode_value(const ZonedGeometry *geo, uint32_t i,
+                                const uint64_t limits[16], uint64_t value,
+                                ZonedEntry *entry)
+{
     BlockZoneState cond = value >> ENTRY_COND_SHIFT;
     uint64_t end = value & ENTRY_ADDRESS_MASK;
-    uint64_t written = end - zoned_zone_start(geo, i);
-    uint64_t min, max;
 
     *entry = (ZonedEntry) { .cond = cond, .end = end };
-    return conv == !!(value & ENTRY_CONV) &&
-           written_range(conv, cond, zoned_zone_capacity(geo, i), &min, &max) &&
-           written >= min && written <= max &&
+    if (zoned_zone_is_conv(geo, i)) {
+        return value == conv_value(geo, i);
+    }
+    return !(value & ENTRY_CONV) &&
+           end - zoned_zone_start(geo, i) < limits[cond] &&
            QEMU_IS_ALIGNED(end, ZONED_WRITE_GRANULARITY);
 }
 
@@ -418,10 +413,18 @@ uint32_t zoned_entries_decode(const ZonedGeometry *geo, uint32_t first,
                               uint32_t n, const uint64_t *raw,
                               ZonedEntry *entries)
 {
+    uint64_t limits[16];
+    uint32_t last = geo->nr_zones - 1;
     uint32_t j;
 
+    written_limits(geo, first, limits);
     for (j = 0; j < n; j++) {
-        if (!decode_value(geo, first + j, le64_to_cpu(raw[j]), &entries[j])) {
+        /* The last zone may be smaller than the others. */
+        if (first + j == last) {
+            written_limits(geo, last, limits);
+        }
+        if (!decode_value(geo, first + j, limits, le64_to_cpu(raw[j]),
+                          &entries[j])) {
             break;
         }
     }
@@ -430,17 +433,16 @@ uint32_t zoned_entries_decode(const ZonedGeometry *geo, uint32_t first,
 
 /* Says what is wrong with @value, which is no valid entry of zone @i. */
 static void explain_value(const ZonedGeometry *geo, uint32_t i, uint64_t value,
-                          const ZonedEntry *entry, Error **errp)
+                          const uint64_t limits[16], const ZonedEntry *entry,
+                          Error **errp)
 {
     bool conv = zoned_zone_is_conv(geo, i);
     const char *type = conv ? "conventional" : "sequential";
-    uint64_t min, max;
 
     if (conv != !!(value & ENTRY_CONV)) {
         error_setg(errp, "Zone %u is %s, but its entry 0x%016" PRIx64
                    " says otherwise", i, type, value);
-    } else if (!written_range(conv, entry->cond,
-                              zoned_zone_capacity(geo, i), &min, &max)) {
+    } else if (conv ? entry->cond != BLK_ZS_NOT_WP : !limits[entry->cond]) {
         error_setg(errp, "Zone %u is %s and cannot have condition 0x%x (%s)",
                    i, type, entry->cond, zoned_cond_name(entry->cond));
     } else {
@@ -456,9 +458,11 @@ bool zoned_entry_decode(const ZonedGeometry *geo, uint32_t i, uint64_t raw,
                         ZonedEntry *entry, Error **errp)
 {
     uint64_t value = le64_to_cpu(raw);
+    uint64_t limits[16];
 
-    if (!decode_value(geo, i, value, entry)) {
-        explain_value(geo, i, value, entry, errp);
+    written_limits(geo, i, limits);
+    if (!decode_value(geo, i, limits, value, entry)) {
+        explain_value(geo, i, value, limits, entry, errp);
         return false;
     }
     return true;

@@ -170,8 +170,9 @@ void zoned_zones_begin_load(ZonedZones *z)
     zoned_zones_mark_clean(z);
 }
 
-void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                      uint64_t end, bool keep_open)
+/* What may have to be closed, or had another condition before */
+static void load_any(ZonedZones *z, uint32_t i, BlockZoneState cond,
+                     uint64_t end, bool keep_open)
 {
     BlockZoneState image_cond = cond;
 
@@ -193,6 +194,16 @@ void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
     }
     if (cond != image_cond) {
         zoned_zones_mark_dirty(z, i);
+    }
+}
+
+void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
+                      uint64_t end, bool keep_open)
+{
+    if (i < z->nr_loaded || cond_is_active(cond)) {
+        load_any(z, i, cond, end, keep_open);
+    } else {
+        add_zone(z, i, cond, end);
     }
 }
 
