@@ -7,6 +7,7 @@
 import dataclasses
 import enum
 import errno
+import json
 import os
 import re
 import socket
@@ -116,9 +117,11 @@ def zoned_node(child: Union[str, Node], **more: Any) -> Node:
     return {'driver': 'zoned', 'file': child, **more}
 
 
-def blkdebug_node(path: str, *errors: Node, **more: Any) -> Node:
+def blkdebug_node(child: Union[str, Node], *errors: Node, **more: Any) -> Node:
     """A file whose requests fail as the rules for inject-error say."""
-    return {'driver': 'blkdebug', 'image': file_node(path),
+    if isinstance(child, str):
+        child = file_node(child)
+    return {'driver': 'blkdebug', 'image': child,
             'inject-error': list(errors), **more}
 
 
@@ -539,6 +542,28 @@ class ZonedTestCase(iotests.QMPTestCase):
         server = NbdServer(self.socket(f'nbd{len(self.servers)}'), self.img)
         self.servers.append(server)
         return server
+
+    def run_check(self, *args: str, node: Optional[Node] = None
+                  ) -> Tuple[int, Dict[str, int], List[str]]:
+        """
+        qemu-img check of self.img, or of a node: the exit status, the counts
+        that are not 0, and what was said.
+        """
+        if node:
+            args += ('--image-opts', options(node))
+        else:
+            args += ('-f', 'zoned', self.img)
+        done = subprocess.run(
+            [*iotests.qemu_img_args, 'check', '--output=json', *args],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            universal_newlines=True, check=False)
+        result = json.loads(done.stdout)
+        self.assertEqual(result['format'], 'zoned')
+        counts = {key: result[key] for key in
+                  ('corruptions', 'corruptions-fixed', 'check-errors',
+                   'leaks', 'leaks-fixed')
+                  if result.get(key)}
+        return done.returncode, counts, done.stderr.splitlines()
 
     def refusal(self, tool: Sequence[str], *args: str) -> str:
         """
