@@ -5,6 +5,7 @@ A draft is an image that is not yet in a file: the bytes up to the end of its
 zone table, pieces of data, and a length, which may be many terabytes.
 """
 
+import copy
 import os
 import struct
 
@@ -398,7 +399,7 @@ def place(rng, draft):
 def make_image(rng, made_by_driver):
     """A draft, damaged in most cases."""
     if rng.random() < 0.3:
-        draft = read_draft(rng.choice(made_by_driver))
+        draft = copy.deepcopy(rng.choice(made_by_driver))
     else:
         draft = make_draft(rng)
     if rng.random() < 0.15:

@@ -21,6 +21,9 @@ MIB = 1 << 20
 # for each zone that there is.
 MEMORY, MEMORY_PER_ZONE = 128 * MIB, 96
 OUTPUT, OUTPUT_PER_ZONE = 1 * MIB, 256
+# To look for leaks takes as long as all else that qemu-img does, so it does so
+# once in so many runs.
+LEAKS_EVERY = 4
 
 
 # Each program that uses coroutines says this once.
@@ -38,15 +41,18 @@ class Programs:
     def __init__(self, folder, temporary):
         self.folder = Path(folder)
         self.temporary = Path(temporary)
-        self.reports = self.temporary / 'sanitizer'
-        options = f'log_path={self.reports}:detect_leaks=1:exitcode=99' \
-                  ':quarantine_size_mb=8'
-        self.environment = dict(
-            os.environ, LC_ALL='C.UTF-8', ASAN_OPTIONS=options,
-            UBSAN_OPTIONS=f'log_path={self.reports}:halt_on_error=1'
-                          ':print_stacktrace=1')
         self.executions = 0
         self.most_memory = 0
+
+    def environment(self, leaks):
+        """For a program; with leaks set, it looks for leaks when it ends."""
+        reports = self.temporary / 'sanitizer'
+        return dict(
+            os.environ, LC_ALL='C.UTF-8',
+            ASAN_OPTIONS=f'log_path={reports}:detect_leaks={leaks:d}'
+                         ':exitcode=99:quarantine_size_mb=8',
+            UBSAN_OPTIONS=f'log_path={reports}:halt_on_error=1'
+                          ':print_stacktrace=1')
 
     def take_reports(self):
         """What sanitizers have reported since the last call."""
@@ -65,10 +71,11 @@ class Programs:
     def run(self, name, *words, zones=0):
         """Run a program to its end. Returns (exit status, what it said)."""
         self.executions += 1
+        leaks = self.executions % LEAKS_EVERY == 0
         with tempfile.TemporaryFile(dir=self.temporary) as out:
             # pylint: disable=consider-using-with  # reaped by wait4()
             child = subprocess.Popen(
-                [str(self.folder / name), *words], env=self.environment,
+                [str(self.folder / name), *words], env=self.environment(leaks),
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out)
             status, usage = wait(child)
             size = out.tell()
@@ -126,7 +133,7 @@ class QemuIo:
         programs.executions += 1
         # pylint: disable=consider-using-with  # lives as long as the object
         self.child = subprocess.Popen(
-            [programs.folder / 'qemu-io'], env=programs.environment,
+            [programs.folder / 'qemu-io'], env=programs.environment(True),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
         self._read()

@@ -6,6 +6,7 @@ a mistake of the one is seen by the other.
 """
 
 import array
+import functools
 import os
 import struct
 from typing import List, NamedTuple, Optional, Tuple
@@ -399,7 +400,7 @@ class Image:
     def is_short(self):
         return self.length < self.needed_length(self.zones)
 
-    @property
+    @functools.cached_property
     def valid(self):
         """Whether the driver must open it; if not, it must refuse to."""
         return (self.why is None and not self.impossible()
