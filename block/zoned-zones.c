@@ -85,8 +85,8 @@ static inline void set_word(ZonedZones *z, uint32_t i, BlockZoneState cond,
 }
 
 /* Zone @i, which had no condition yet, gets @cond. */
-static void add_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                     uint64_t end)
+static inline void add_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
+                            uint64_t end)
 {
     z->nr_loaded = i + 1;
     z->nr[cond]++;
