@@ -368,13 +368,13 @@ const char *zoned_cond_name(BlockZoneState cond)
 }
 
 /*
- * For each condition, one more than the bytes that may be written in sequential
- * zone @i; 0 if it cannot have the condition.
+ * For each condition, one more than the bytes that may be written in zone @i if
+ * it is sequential; 0 if it cannot have the condition.
  */
 static void written_limits(const ZonedGeometry *geo, uint32_t i,
                            uint64_t limits[16])
 {
-    uint64_t capacity = zoned_zone_capacity(geo, i);
+    uint64_t capacity = MIN(geo->zone_capacity, zoned_zone_length(geo, i));
 
     memset(limits, 0, 16 * sizeof(limits[0]));
     limits[BLK_ZS_EMPTY] = 1;

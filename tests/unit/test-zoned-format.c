@@ -839,6 +839,30 @@ static void test_entry_refused(void)
     }
 }
 
+/* The same with up to three zones in front of zone @i, which are new. */
+static void check_entry_of_many(const ZonedGeometry *geo, uint32_t i,
+                                uint64_t raw, bool accept)
+{
+    uint32_t n = MIN(i, 3);
+    uint64_t many[4];
+    ZonedEntry entries[4];
+
+    for (uint32_t j = 0; j < n; j++) {
+        uint32_t zone = i - n + j;
+        bool conv = zoned_zone_is_conv(geo, zone);
+        ZonedEntry entry = {
+            .cond = conv ? BLK_ZS_NOT_WP : BLK_ZS_EMPTY,
+            .end = conv ? zoned_zone_limit(geo, zone)
+                        : zoned_zone_start(geo, zone),
+        };
+
+        many[j] = zoned_entry_encode(geo, zone, &entry);
+    }
+    many[n] = raw;
+    g_assert_cmpuint(zoned_entries_decode(geo, i - n, n + 1, many, entries), ==,
+                     n + accept);
+}
+
 /* Decodes @value, compares with the rules, and encodes it again. */
 static void check_entry(const ZonedGeometry *geo, const uint8_t *header,
                         uint32_t i, uint64_t value)
@@ -856,6 +880,7 @@ static void check_entry(const ZonedGeometry *geo, const uint8_t *header,
                 accept ? "accepted" : "refused");
         abort();
     }
+    check_entry_of_many(geo, i, raw, accept);
     if (accept) {
         g_assert_null(err);
         g_assert_cmphex(zoned_entry_encode(geo, i, &entry), ==, raw);
