@@ -11,9 +11,9 @@
  *   4. flushes the file again: now the table is durable.
  *
  * An entry is 8 bytes and never crosses a sector, so a torn write of the table
- * leaves each entry either old or new, and both are true.  When something fails,
- * even the last flush, the blocks are dirty again: nobody knows what the file
- * has kept of them.
+ * leaves each entry either old or new, and both are true.  When something
+ * fails, even the last flush, the blocks are dirty again: nobody knows what the
+ * file has kept of them.
  *
  * Between 1 and 3 zones go on changing.  Writes only add data behind the
  * address that was taken, and what takes data away (reset) holds the zone to

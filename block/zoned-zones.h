@@ -6,8 +6,8 @@
  * changes the condition of a zone.
  *
  * The caller serializes all calls (the driver holds its lock), except for
- * zoned_zones_cond(), zoned_zones_end() and zoned_zones_describe(), which may be
- * called any time.
+ * zoned_zones_cond(), zoned_zones_end() and zoned_zones_describe(), which may
+ * be called any time.
  *
  * Errors are those of the guest, and have errnos of their own so that they are
  * never taken for an error of the host:

@@ -181,7 +181,7 @@ static int load_entries(BlockDriverState *bs, uint32_t first, uint32_t n,
     return 0;
 }
 
-/* Sets up @n zones from @raw, a part of the table of an image of @length bytes */
+/* The same from @raw, their part of the table. */
 static int load_table(BlockDriverState *bs, uint32_t first, uint32_t n,
                       const uint64_t *raw, int64_t length, bool keep_open,
                       Error **errp)

@@ -185,7 +185,7 @@ static void stream_enter_zone(Stream *stream, uint32_t zone)
                                                      options.size);
 }
 
-/* The byte at which the next write of @thread begins; for an append, its zone */
+/* The byte at which @thread writes next; the zone, if it appends */
 static int64_t next_write(BenchThread *thread)
 {
     Stream *stream = &thread->streams[thread->next_stream];
