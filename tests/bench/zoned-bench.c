@@ -29,6 +29,7 @@
 #include "system/block-backend.h"
 #include "../unit/iothread.h"
 #include <getopt.h>
+#include <sys/resource.h>
 
 #define MAX_THREADS 64
 
@@ -680,6 +681,7 @@ static void parse_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     uint64_t flushes = 0;
+    struct rusage usage;
     double seconds;
 
     error_init(argv[0]);
@@ -689,8 +691,10 @@ int main(int argc, char **argv)
     qemu_init_main_loop(&error_fatal);
 
     seconds = run(&flushes);
+    getrusage(RUSAGE_SELF, &usage);
     printf("{\"requests\": %" PRIu64 ", \"flushes\": %" PRIu64
-           ", \"seconds\": %.9f}\n", options.count, flushes, seconds);
+           ", \"seconds\": %.9f, \"maxrss\": %ld}\n", options.count, flushes,
+           seconds, usage.ru_maxrss * 1024);
     qobject_unref(options.image);
     return 0;
 }
