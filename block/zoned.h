@@ -5,6 +5,7 @@
  * zoned-create.c      creation of images
  * zoned-check.c       qemu-img check
  * zoned-commit.c      write-back of the zone table
+ * zoned-mgmt.c        zone management
  * zoned-inflight.c    the order of writes and zone operations
  * zoned-zones.c       the zone state machine; pure
  * zoned-format.c      the image format; pure
@@ -171,6 +172,18 @@ void zoned_commit_init(ZonedCommit *commit);
  * Returns 0 or the error of the file; what could not be written stays dirty.
  */
 int coroutine_fn GRAPH_RDLOCK zoned_co_commit(BlockDriverState *bs);
+
+/* zoned-mgmt.c */
+
+/*
+ * Applies @op to the zones in @len bytes at byte @offset of the device: all of
+ * the device is "select all", see zoned_zones_mgmt().
+ * Returns 0, an errno of zoned-zones.h, -EACCES if the image must not be
+ * changed, or the error of the file.
+ */
+int coroutine_fn GRAPH_RDLOCK zoned_co_zone_mgmt(BlockDriverState *bs,
+                                                 BlockZoneOp op,
+                                                 int64_t offset, int64_t len);
 
 /* zoned-create.c */
 
