@@ -1,0 +1,448 @@
+/*
+ * QTest testcase for a zoned virtio-blk disk: what happens on the host
+ *
+ * Errors of the file, block jobs, resets and migrations in the midst of what a
+ * guest does.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qobject/qdict.h"
+#include "virtio-blk-zoned-guest.h"
+
+/* Where the file has the zone table and the data */
+#define TABLE_SECTOR 8
+#define DATA_SECTOR 2048
+
+#define INJECT ",inject-error.0.event=none,inject-error.0.iotype=write," \
+               "inject-error.0.errno=28,inject-error.0.once=on,"         \
+               "inject-error.0.sector="
+
+/* Waits until an error of the host has stopped the VM, and lets it go on. */
+static void await_stop(ZonedGuest *g)
+{
+    qtest_qmp_eventwait(g->qts, "STOP");
+}
+
+static void cont(ZonedGuest *g)
+{
+    qtest_qmp_assert_success(g->qts, "{ 'execute': 'cont' }");
+}
+
+/* The first write to a sector of the file fails. */
+static ZonedGuest *start_failing(int sector, const char *device)
+{
+    g_autofree char *rules = g_strdup_printf(INJECT "%d", sector);
+
+    return zoned_guest_start(&(ZonedGuestOptions) {
+        .image = zoned_image_new(IMAGE_OPTIONS, IMAGE_SIZE),
+        .rules = rules,
+        .device = device,
+    });
+}
+
+/* The header of a request that is repeated shares a segment with the data. */
+static void test_repeat_header(void)
+{
+    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, STOP);
+    g_autofree char *data = g_malloc(1024);
+    ZonedRequest append = APPEND(SEQ, 2);
+    ZonedRequest read = READ(SEQ, 2);
+    uint64_t where;
+
+    memset(data, 'z', 1024);
+    append.out = data;
+    append.shared = true;
+    zoned_guest_queue(g, &append);
+    zoned_guest_kick(g);
+    await_stop(g);
+    g_assert_false(zoned_guest_is_done(g, &append));
+    cont(g);
+    assert_ok(zoned_guest_wait(g, &append));
+    qtest_memread(g->qts, append.in_addr, &where, sizeof(where));
+    g_assert_cmpuint(le64_to_cpu(where), ==, SEQ);
+
+    memset(data, 0, 1024);
+    assert_ok(zoned_guest_do(g, &read, data));
+    for (int i = 0; i < 1024; i++) {
+        g_assert_cmpint(data[i], ==, 'z');
+    }
+    zoned_guest_stop(g);
+}
+
+/* What the host fails stops the VM, and then succeeds in order. */
+static void test_host_error_append(void)
+{
+    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, STOP);
+    ZonedRequest req[] = { APPEND(SEQ, 8), APPEND(SEQ, 8), APPEND(SEQ, 8) };
+    uint64_t where, places = 0;
+
+    for (int i = 0; i < 3; i++) {
+        zoned_guest_queue(g, &req[i]);
+    }
+    zoned_guest_kick(g);
+    await_stop(g);
+    cont(g);
+    for (int i = 0; i < 3; i++) {
+        assert_ok(zoned_guest_wait(g, &req[i]));
+        qtest_memread(g->qts, req[i].in_addr, &where, sizeof(where));
+        places |= 1 << (le64_to_cpu(where) - SEQ) / 8;
+    }
+    g_assert_cmphex(places, ==, 7);
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + 24);
+    g_assert_cmpuint(zoned_guest_stat(g, "zone_append_operations"), ==, 3);
+    g_assert_cmpuint(zoned_guest_stat(g, "failed_zone_append_operations"), ==,
+                     0);
+    zoned_guest_stop(g);
+}
+
+static void test_host_error_mgmt(void)
+{
+    ZonedGuest *g = start_failing(TABLE_SECTOR, STOP);
+    ZonedRequest reset = { .type = VIRTIO_BLK_T_ZONE_RESET, .sector = SEQ };
+
+    assert_ok(zoned_guest_write(g, SEQ, 8));
+    zoned_guest_queue(g, &reset);
+    zoned_guest_kick(g);
+    await_stop(g);
+    cont(g);
+    assert_ok(zoned_guest_wait(g, &reset));
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+/* More writes than are put into one batch when they are repeated */
+#define MANY 70
+
+static void queue_many(ZonedGuest *g, ZonedRequest *req)
+{
+    for (int i = 0; i < MANY; i++) {
+        req[i] = (ZonedRequest) WRITE(SEQ + i, 1);
+        zoned_guest_queue(g, &req[i]);
+    }
+    zoned_guest_kick(g);
+}
+
+static void test_host_error_order(void)
+{
+    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, STOP);
+    ZonedRequest req[MANY];
+
+    queue_many(g, req);
+    await_stop(g);
+    cont(g);
+    for (int i = 0; i < MANY; i++) {
+        assert_ok(zoned_guest_wait(g, &req[i]));
+    }
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + MANY);
+    zoned_guest_stop(g);
+}
+
+/* Where the VM is not stopped, the guest is told. */
+static void test_host_error_report(void)
+{
+    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, "werror=report");
+
+    assert_ioerr(zoned_guest_append(g, SEQ, 8, NULL));
+    g_assert_cmpuint(zoned_guest_stat(g, "failed_zone_append_operations"), ==,
+                     1);
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET, SEQ));
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+/* While a block job has put a filter above it, the node is out of reach. */
+static void test_filter(void)
+{
+    ZonedGuest *g = zoned_guest_start(&(ZonedGuestOptions) {
+        .image = zoned_image_new(IMAGE_OPTIONS, IMAGE_SIZE),
+        .device = STOP,
+        .args = "-blockdev driver=null-co,node-name=target,size=557056",
+    });
+    ZonedRequest report = REPORT(0, 128);
+    ZonedRequest req[] = { WRITE(SEQ, 8), WRITE(SEQ + 8, 8) };
+    uint8_t status[2];
+
+    qtest_qmp_assert_success(g->qts,
+                             "{ 'execute': 'blockdev-mirror', 'arguments': {"
+                             " 'job-id': 'job', 'device': 'disk',"
+                             " 'target': 'target', 'sync': 'none' } }");
+    assert_unsupp(zoned_guest_append(g, SEQ, 1, NULL));
+    for (int i = 0; i < NR_ZONE_OPS; i++) {
+        assert_unsupp(zoned_guest_mgmt(g, zoned_ops[i], SEQ));
+    }
+    assert_unsupp(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET_ALL, 0));
+    assert_unsupp(zoned_guest_do(g, &report, NULL));
+    zoned_guest_do_at_once(g, req, 2, status);
+    assert_ok(status[0]);
+    assert_ok(status[1]);
+
+    qtest_qmp_assert_success(g->qts,
+                             "{ 'execute': 'block-job-cancel', 'arguments': {"
+                             " 'device': 'job', 'force': true } }");
+    qtest_qmp_eventwait(g->qts, "BLOCK_JOB_CANCELLED");
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + 16);
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET, SEQ));
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+static void test_no_medium(void)
+{
+    g_autofree char *args =
+        g_strdup_printf("-drive if=none,id=disk,format=zoned,file=%s",
+                        zoned_image_new(IMAGE_OPTIONS, IMAGE_SIZE));
+    ZonedGuest *g = zoned_guest_start(&(ZonedGuestOptions) {
+        .no_image = true,
+        .args = args,
+    });
+    ZonedRequest report = REPORT(0, 128);
+    g_autofree char *answer = NULL;
+
+    zoned_guest_assert_usable(g);
+    answer = qtest_hmp(g->qts, "drive_del disk");
+    g_assert_cmpstr(answer, ==, "");
+    zoned_guest_config(g, offsetof(struct virtio_blk_config, zoned));
+    for (int i = 0; i < NR_ZONE_OPS; i++) {
+        assert_unsupp(zoned_guest_mgmt(g, zoned_ops[i], SEQ));
+    }
+    assert_unsupp(zoned_guest_append(g, SEQ, 1, NULL));
+    assert_unsupp(zoned_guest_do(g, &report, NULL));
+    assert_ioerr(zoned_guest_write(g, SEQ, 8));
+    assert_ioerr(zoned_guest_read(g, SEQ, 8));
+    zoned_guest_stop(g);
+}
+
+/* An append for which there is no sector to tell fails, even if ignored. */
+static void test_host_error_ignore(void)
+{
+    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, "werror=ignore");
+    uint64_t where;
+
+    assert_ioerr(zoned_guest_append(g, SEQ, 8, NULL));
+    assert_ok(zoned_guest_append(g, SEQ, 8, &where));
+    g_assert_cmpuint(where, ==, SEQ);
+    g_assert_cmpuint(zoned_guest_stat(g, "zone_append_operations"), ==, 1);
+    g_assert_cmpuint(zoned_guest_stat(g, "failed_zone_append_operations"), ==,
+                     1);
+    zoned_guest_stop(g);
+}
+
+/* A reset of the machine drops what waits for the VM to go on. */
+static void test_reset_stopped(void)
+{
+    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, STOP);
+    ZonedRequest req[MANY];
+
+    queue_many(g, req);
+    await_stop(g);
+    qtest_system_reset(g->qts);
+    cont(g);
+    zoned_guest_setup(g, 0);
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET, SEQ));
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+/* The file takes a tenth of a second for a write. */
+static ZonedGuest *start_slow(void)
+{
+    g_autofree char *args = g_strdup_printf(
+        "-object throttle-group,id=tg,x-iops-write=10 "
+        "-blockdev driver=throttle,node-name=slow,throttle-group=tg,"
+        "file.driver=file,file.filename=%s "
+        "-blockdev driver=zoned,node-name=disk,file=slow",
+        zoned_image_new("zone_size=64k", "512k"));
+
+    return zoned_guest_start(&(ZonedGuestOptions) {
+        .no_image = true,
+        .args = args,
+        .device = STOP,
+    });
+}
+
+static void queue_slow(ZonedGuest *g)
+{
+    ZonedRequest req[] = {
+        WRITE(0, 8), WRITE(8, 8), APPEND(ZONE, 8), APPEND(ZONE, 8),
+        { .type = VIRTIO_BLK_T_ZONE_FINISH, .sector = 3 * ZONE },
+        { .type = VIRTIO_BLK_T_ZONE_RESET, .sector = 0 },
+        { .type = VIRTIO_BLK_T_FLUSH },
+        REPORT(0, 4096), READ(4 * ZONE, 8), WRITE(0, 8),
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(req); i++) {
+        zoned_guest_queue(g, &req[i]);
+    }
+    zoned_guest_kick(g);
+}
+
+/* No request is left of those that were in flight, nor counted as such. */
+static void assert_clean(ZonedGuest *g)
+{
+    qtest_qmp_assert_success(g->qts, "{ 'execute': 'qom-set', 'arguments': {"
+                             " 'path': 'tg', 'property': 'limits',"
+                             " 'value': { 'iops-write': 0 } } }");
+    zoned_guest_setup(g, 0);
+    for (int i = 0; i < 300; i++) {
+        assert_ok(zoned_guest_read(g, 0, 8));
+    }
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET_ALL, 0));
+    zoned_guest_assert_zone(g, ZONE, VIRTIO_BLK_ZS_EMPTY, ZONE);
+    zoned_guest_assert_works(g);
+}
+
+static void test_reset_machine(void)
+{
+    ZonedGuest *g = start_slow();
+
+    queue_slow(g);
+    qtest_system_reset(g->qts);
+    assert_clean(g);
+    zoned_guest_stop(g);
+}
+
+static void test_reset_device(void)
+{
+    ZonedGuest *g = start_slow();
+
+    queue_slow(g);
+    qvirtio_reset(g->dev);
+    assert_clean(g);
+    zoned_guest_stop(g);
+}
+
+static void migrate_to(ZonedGuest *from, ZonedGuest *to, const char *uri)
+{
+    bool done;
+
+    qtest_qmp_assert_success(from->qts, "{ 'execute': 'migrate',"
+                             " 'arguments': { 'uri': %s } }", uri);
+
+    do {
+        QDict *status = qtest_qmp_assert_success_ref(
+            to->qts, "{ 'execute': 'query-status' }");
+
+        done = strcmp(qdict_get_str(status, "status"), "inmigrate");
+        qobject_unref(status);
+    } while (!done);
+}
+
+/* Requests that have stopped the VM are repeated where it goes on. */
+static void test_migration(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("virtio-blk-zoned.XXXXXX", NULL);
+    g_autofree char *uri = g_strdup_printf("unix:%s/socket", dir);
+    g_autofree char *args = g_strdup_printf("-incoming %s", uri);
+    g_autofree char *rules = g_strdup_printf(INJECT "%d", DATA_SECTOR + SEQ);
+    ZonedGuestOptions opts = {
+        .image = zoned_image_new(IMAGE_OPTIONS, IMAGE_SIZE),
+        .rules = rules,
+        .device = STOP,
+    };
+    ZonedGuest *from = zoned_guest_start(&opts), *to;
+    ZonedRequest req[MANY];
+
+    opts.rules = NULL;
+    opts.args = args;
+    opts.incoming = true;
+    to = zoned_guest_start(&opts);
+
+    queue_many(from, req);
+    await_stop(from);
+    migrate_to(from, to, uri);
+    cont(to);
+    for (int i = 0; i < MANY; i++) {
+        assert_ok(zoned_guest_wait(to, &req[i]));
+    }
+    zoned_guest_setup(to, 0);
+    zoned_guest_assert_zone(to, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + MANY);
+    zoned_guest_stop(to);
+    zoned_guest_end(from);
+    rmdir(dir);
+}
+
+/* An append is as durable as a write where there is no write cache. */
+static void test_append_stable(void)
+{
+    char *image = zoned_image_new(IMAGE_OPTIONS, IMAGE_SIZE);
+    ZonedGuest *g = zoned_guest_start(&(ZonedGuestOptions) {
+        .image = image,
+        .device = STOP ",write-cache=off",
+    });
+    uint64_t entry;
+    int fd;
+
+    assert_ok(zoned_guest_append(g, SEQ, 8, NULL));
+
+    /* docs/interop/zoned.rst: the lower bits are the address. */
+    fd = open(image, O_RDONLY);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(pread(fd, &entry, sizeof(entry),
+                          TABLE_SECTOR * 512 + 2 * sizeof(entry)), ==,
+                    sizeof(entry));
+    close(fd);
+    g_assert_cmphex(le64_to_cpu(entry) & ((1ull << 59) - 1), ==,
+                    (SEQ + 8) * 512);
+    zoned_guest_stop(g);
+}
+
+/* Why a device does not start with an image of these options */
+static void assert_refused(const char *options, const char *size,
+                           int block_size, const char *reason)
+{
+    QTestState *qts = qtest_initf(
+        "-machine pc -nodefaults -blockdev driver=zoned,node-name=disk,"
+        "file.driver=file,file.filename=%s", zoned_image_new(options, size));
+    QDict *error;
+
+    error = qtest_qmp_assert_failure_ref(qts,
+        "{ 'execute': 'device_add', 'arguments': {"
+        " 'driver': 'virtio-blk-pci', 'drive': 'disk',"
+        " 'logical_block_size': %d, 'physical_block_size': %d } }",
+        block_size, block_size);
+    g_assert_cmpstr(qdict_get_str(error, "desc"), ==, reason);
+    qobject_unref(error);
+    qtest_quit(qts);
+}
+
+static void test_described(void)
+{
+    assert_refused("zone_size=2T", "4T", 512,
+                   "zones of 2199023255552 bytes are too large for virtio-blk");
+    assert_refused("zone_size=12k", "120k", 8192,
+                   "zones of 12288 bytes are no multiple of "
+                   "logical_block_size 8192");
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+
+    if (!have_qemu_img()) {
+        g_test_message("QTEST_QEMU_IMG not set or qemu-img missing; "
+                       "skipping the tests");
+        return g_test_run();
+    }
+
+    qtest_add_func("virtio-blk-zoned-host/error/header", test_repeat_header);
+    qtest_add_func("virtio-blk-zoned-host/error/append",
+                   test_host_error_append);
+    qtest_add_func("virtio-blk-zoned-host/error/mgmt", test_host_error_mgmt);
+    qtest_add_func("virtio-blk-zoned-host/error/order", test_host_error_order);
+    qtest_add_func("virtio-blk-zoned-host/error/report",
+                   test_host_error_report);
+    qtest_add_func("virtio-blk-zoned-host/error/ignore",
+                   test_host_error_ignore);
+    qtest_add_func("virtio-blk-zoned-host/filter", test_filter);
+    qtest_add_func("virtio-blk-zoned-host/no-medium", test_no_medium);
+    qtest_add_func("virtio-blk-zoned-host/reset/stopped", test_reset_stopped);
+    qtest_add_func("virtio-blk-zoned-host/reset/machine", test_reset_machine);
+    qtest_add_func("virtio-blk-zoned-host/reset/device", test_reset_device);
+    qtest_add_func("virtio-blk-zoned-host/migration", test_migration);
+    qtest_add_func("virtio-blk-zoned-host/append-stable", test_append_stable);
+    qtest_add_func("virtio-blk-zoned-host/described", test_described);
+
+    return g_test_run();
+}

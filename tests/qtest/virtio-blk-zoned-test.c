@@ -1,0 +1,557 @@
+/*
+ * QTest testcase for a zoned virtio-blk disk
+ *
+ * Nearly all of this is what a driver in a guest would not do.  After each of
+ * its mistakes the VM must run and the device work, whatever werror says.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qemu/units.h"
+#include "standard-headers/linux/virtio_config.h"
+#include "virtio-blk-zoned-guest.h"
+
+/* What all that is right gives */
+static void test_basic(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+    size_t zoned = offsetof(struct virtio_blk_config, zoned);
+    uint64_t where;
+
+    g_assert_cmpuint(zoned_guest_config(g, zoned), ==, ZONE);
+    g_assert_cmpuint(zoned_guest_config(g, zoned + 4), ==, 2);
+    g_assert_cmpuint(zoned_guest_config(g, zoned + 8), ==, 3);
+    g_assert_cmpuint(zoned_guest_config(g, zoned + 12), ==, MAX_APPEND);
+    g_assert_cmpuint(zoned_guest_config(g, zoned + 16), ==, 512);
+    g_assert_cmpuint(zoned_guest_config(g, zoned + 20), ==, VIRTIO_BLK_Z_HM);
+
+    assert_ok(zoned_guest_write(g, 5, 1));
+    assert_ok(zoned_guest_read(g, 0, ZONE));
+    assert_ok(zoned_guest_append(g, SEQ, 0, NULL));
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_EMPTY, SEQ);
+    assert_ok(zoned_guest_append(g, SEQ, 1, &where));
+    g_assert_cmpuint(where, ==, SEQ);
+    assert_ok(zoned_guest_write(g, SEQ + 1, 7));
+    assert_ok(zoned_guest_append(g, SEQ, MAX_APPEND, &where));
+    g_assert_cmpuint(where, ==, SEQ + 8);
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + 24);
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_OPEN, SEQ));
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_EOPEN, SEQ + 24);
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_CLOSE, SEQ));
+    zoned_guest_assert_zone(g, SEQ + 5, VIRTIO_BLK_ZS_CLOSED, SEQ + 24);
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_FINISH, 8 * ZONE));
+    zoned_guest_assert_zone(g, 8 * ZONE, VIRTIO_BLK_ZS_FULL, CAPACITY);
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET, 8 * ZONE));
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET_ALL, 0));
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+static void test_merge_zones(void)
+{
+    ZonedGuest *g = zoned_guest_start(&(ZonedGuestOptions) {
+        .image = zoned_image_new("zone_size=64k,zone_nr_conv=2", "512k"),
+        .device = STOP,
+    });
+    ZonedRequest conv[] = { WRITE(0, 8), WRITE(8, 8), WRITE(16, 8) };
+    ZonedRequest seq[] = { WRITE(SEQ + ZONE - 8, 8), WRITE(SEQ + ZONE, 8) };
+    ZonedRequest reads[] = { READ(SEQ + ZONE - 8, 8), READ(SEQ + ZONE, 8) };
+    uint8_t status[3];
+
+    zoned_guest_do_at_once(g, conv, 3, status);
+    g_assert_cmpuint(zoned_guest_stat(g, "wr_merged"), ==, 2);
+
+    assert_ok(zoned_guest_write(g, SEQ, ZONE - 8));
+    zoned_guest_do_at_once(g, seq, 2, status);
+    assert_ok(status[0]);
+    assert_ok(status[1]);
+    g_assert_cmpuint(zoned_guest_stat(g, "wr_merged"), ==, 2);
+    zoned_guest_do_at_once(g, reads, 2, status);
+    assert_ok(status[0]);
+    assert_ok(status[1]);
+    g_assert_cmpuint(zoned_guest_stat(g, "rd_merged"), ==, 0);
+    zoned_guest_stop(g);
+}
+
+/* A write that is refused does not take the one before it with it. */
+static void test_merge_refused(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+    ZonedRequest req[] = {
+        WRITE(SEQ + ZONE_CAP - 8, 8), WRITE(SEQ + ZONE_CAP, 8),
+    };
+    uint8_t status[2];
+
+    assert_ok(zoned_guest_write(g, SEQ, ZONE_CAP - 8));
+    zoned_guest_do_at_once(g, req, 2, status);
+    assert_ok(status[0]);
+    assert_invalid(status[1]);
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_FULL, SEQ + ZONE);
+    zoned_guest_stop(g);
+}
+
+static void test_sector_bounds(void)
+{
+    static const uint64_t beyond[] = {
+        CAPACITY, CAPACITY + 1, 9 * ZONE, 1ull << 32, INT64_MAX / 512,
+        INT64_MAX / 512 + 1, (1ull << 55) + SEQ, INT64_MAX,
+        (1ull << 63) + SEQ, UINT64_MAX,
+    };
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+
+    for (int i = 0; i < ARRAY_SIZE(beyond); i++) {
+        ZonedRequest report = REPORT(beyond[i], 4096);
+
+        for (int j = 0; j < NR_ZONE_OPS; j++) {
+            assert_invalid(zoned_guest_mgmt(g, zoned_ops[j], beyond[i]));
+        }
+        assert_invalid(zoned_guest_append(g, beyond[i], 0, NULL));
+        assert_invalid(zoned_guest_append(g, beyond[i], 1, NULL));
+        assert_ioerr(zoned_guest_write(g, beyond[i], 1));
+        assert_ioerr(zoned_guest_read(g, beyond[i], 1));
+        if (beyond[i] != CAPACITY) {
+            assert_invalid(zoned_guest_do(g, &report, NULL));
+        }
+    }
+    assert_invalid(zoned_guest_append(g, 8 * ZONE, ZONE, NULL));
+    assert_ioerr(zoned_guest_write(g, CAPACITY - 1, 2));
+    assert_ioerr(zoned_guest_read(g, CAPACITY - 1, 2));
+    /* The sector of this one is not used. */
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET_ALL, UINT64_MAX));
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+/* Appends and operations name the first sector of a sequential zone. */
+static void test_zone_address(void)
+{
+    static const uint64_t wrong[] = {
+        0, 1, ZONE, SEQ + 1, SEQ + 8, SEQ + ZONE - 1, 8 * ZONE + 8,
+        CAPACITY - 1,
+    };
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+
+    for (int i = 0; i < ARRAY_SIZE(wrong); i++) {
+        for (int j = 0; j < NR_ZONE_OPS; j++) {
+            assert_invalid(zoned_guest_mgmt(g, zoned_ops[j], wrong[i]));
+        }
+        assert_invalid(zoned_guest_append(g, wrong[i], 1, NULL));
+        assert_invalid(zoned_guest_append(g, wrong[i], 0, NULL));
+    }
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+/* Each mistake has its status, and none stops the VM. */
+static void test_status(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+
+    assert_ok(zoned_guest_write(g, SEQ, 8));
+    assert_unaligned(zoned_guest_write(g, SEQ, 8));
+    assert_unaligned(zoned_guest_write(g, SEQ + 16, 8));
+    assert_invalid(zoned_guest_write(g, SEQ + 8, ZONE_CAP));
+    assert_invalid(zoned_guest_append(g, SEQ, MAX_APPEND + 1, NULL));
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_FINISH, SEQ));
+    assert_invalid(zoned_guest_write(g, SEQ + 8, 8));
+    assert_invalid(zoned_guest_append(g, SEQ, 8, NULL));
+    assert_invalid(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_OPEN, SEQ));
+    assert_invalid(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_CLOSE, SEQ));
+    assert_invalid(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_CLOSE, SEQ + ZONE));
+
+    zoned_guest_stop(g);
+}
+
+static void test_status_resources(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+
+    for (int i = 3; i < 5; i++) {
+        assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_OPEN, i * ZONE));
+        assert_ok(zoned_guest_write(g, i * ZONE, 8));
+    }
+    g_assert_cmpuint(zoned_guest_write(g, 5 * ZONE, 8), ==,
+                     VIRTIO_BLK_S_ZONE_OPEN_RESOURCE);
+    g_assert_cmpuint(zoned_guest_append(g, 5 * ZONE, 8, NULL), ==,
+                     VIRTIO_BLK_S_ZONE_OPEN_RESOURCE);
+    g_assert_cmpuint(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_OPEN, 5 * ZONE), ==,
+                     VIRTIO_BLK_S_ZONE_OPEN_RESOURCE);
+
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_CLOSE, 3 * ZONE));
+    assert_ok(zoned_guest_write(g, 5 * ZONE, 8));
+    g_assert_cmpuint(zoned_guest_write(g, 6 * ZONE, 8), ==,
+                     VIRTIO_BLK_S_ZONE_ACTIVE_RESOURCE);
+    g_assert_cmpuint(zoned_guest_append(g, 6 * ZONE, 8, NULL), ==,
+                     VIRTIO_BLK_S_ZONE_ACTIVE_RESOURCE);
+    g_assert_cmpuint(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_OPEN, 6 * ZONE), ==,
+                     VIRTIO_BLK_S_ZONE_ACTIVE_RESOURCE);
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET_ALL, 0));
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+static void test_accounting(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+
+    assert_ok(zoned_guest_append(g, SEQ, 8, NULL));
+    assert_ok(zoned_guest_append(g, SEQ, 3, NULL));
+    assert_invalid(zoned_guest_append(g, 0, 8, NULL));
+    assert_invalid(zoned_guest_append(g, CAPACITY, 0, NULL));
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_FINISH, SEQ));
+    assert_invalid(zoned_guest_append(g, SEQ, 1, NULL));
+
+    g_assert_cmpuint(zoned_guest_stat(g, "zone_append_operations"), ==, 2);
+    g_assert_cmpuint(zoned_guest_stat(g, "zone_append_bytes"), ==, 11 * 512);
+    g_assert_cmpuint(zoned_guest_stat(g, "invalid_zone_append_operations"), ==,
+                     2);
+    g_assert_cmpuint(zoned_guest_stat(g, "failed_zone_append_operations"), ==,
+                     1);
+    zoned_guest_stop(g);
+}
+
+static void test_crossing(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+
+    assert_ok(zoned_guest_read(g, ZONE - 8, 16));
+    assert_ok(zoned_guest_write(g, ZONE - 8, 16));
+    assert_ok(zoned_guest_read(g, SEQ + ZONE - 8, 8));
+    for (int i = 2; i < NR_ZONES; i++) {
+        assert_invalid(zoned_guest_read(g, i * ZONE - 8, 16));
+        assert_invalid(zoned_guest_write(g, i * ZONE - 8, 16));
+        assert_invalid(zoned_guest_read(g, 0, i * ZONE + 1));
+    }
+    g_assert_cmpuint(zoned_guest_stat(g, "invalid_rd_operations"), ==,
+                     2 * (NR_ZONES - 2));
+    g_assert_cmpuint(zoned_guest_stat(g, "invalid_wr_operations"), ==,
+                     NR_ZONES - 2);
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+static uint32_t announced_append(ZonedGuest *g)
+{
+    return zoned_guest_config(g, offsetof(struct virtio_blk_config,
+                                          zoned.max_append_sectors));
+}
+
+/* The limit is less than a block. */
+static void test_append_limit_small(void)
+{
+    ZonedGuest *g = zoned_guest_start(&(ZonedGuestOptions) {
+        .image = zoned_image_new("zone_size=64k,max_append_sectors=7", "512k"),
+        .device = STOP BLOCK_4K,
+    });
+
+    g_assert_cmpuint(announced_append(g), ==, 0);
+    assert_unsupp(zoned_guest_append(g, SEQ, 7, NULL));
+    assert_unsupp(zoned_guest_append(g, SEQ, 8, NULL));
+    assert_ok(zoned_guest_write(g, SEQ, 8));
+    zoned_guest_stop(g);
+}
+
+/* The limit is no whole number of blocks. */
+static void test_append_limit_odd(void)
+{
+    ZonedGuest *g = zoned_guest_start(&(ZonedGuestOptions) {
+        .image = zoned_image_new("zone_size=64k,max_append_sectors=20", "512k"),
+        .device = STOP BLOCK_4K,
+    });
+
+    g_assert_cmpuint(announced_append(g), ==, 16);
+    assert_invalid(zoned_guest_append(g, SEQ, 24, NULL));
+    assert_ok(zoned_guest_append(g, SEQ, 16, NULL));
+    zoned_guest_stop(g);
+}
+
+/* More than the block layer takes at once */
+static void test_append_limit_large(void)
+{
+    ZonedGuest *g = zoned_guest_start(&(ZonedGuestOptions) {
+        .image = zoned_image_new("zone_size=4G,max_append_sectors=8388608",
+                                 "16G"),
+        .device = STOP,
+    });
+    ZonedRequest req = APPEND(0, 64 * MiB / 512);
+
+    g_assert_cmpuint(announced_append(g), ==, INT32_MAX / 512);
+    req.repeat = 33;
+    assert_invalid(zoned_guest_do(g, &req, NULL));
+    zoned_guest_assert_zone(g, 0, VIRTIO_BLK_ZS_EMPTY, 0);
+    assert_ok(zoned_guest_append(g, 0, 4096, NULL));
+    zoned_guest_stop(g);
+}
+
+static void test_append_none(void)
+{
+    ZonedGuest *g = zoned_guest_start(&(ZonedGuestOptions) {
+        .image = zoned_image_new("zone_size=64k,max_append_sectors=0", "512k"),
+        .device = STOP,
+    });
+    ZonedRequest few = APPEND(SEQ, 0);
+
+    few.out_len = 100;
+    assert_unsupp(zoned_guest_append(g, SEQ, 1, NULL));
+    assert_unsupp(zoned_guest_do(g, &few, NULL));
+    zoned_guest_stop(g);
+}
+
+static void test_append_room(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+
+    for (int i = 0; i < sizeof(uint64_t); i++) {
+        ZonedRequest req = APPEND(SEQ, 8);
+
+        req.in_len = i;
+        assert_invalid(zoned_guest_do(g, &req, NULL));
+    }
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+/* The answer may lie in several segments. */
+static void test_append_segments(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+    ZonedRequest req = APPEND(SEQ, 8);
+    uint64_t where;
+
+    assert_ok(zoned_guest_write(g, SEQ, 8));
+    req.in_segments = sizeof(uint64_t);
+    assert_ok(zoned_guest_do(g, &req, &where));
+    g_assert_cmpuint(le64_to_cpu(where), ==, SEQ + 8);
+    zoned_guest_stop(g);
+}
+
+static void test_granularity(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(STOP BLOCK_4K);
+    ZonedRequest few = WRITE(SEQ, 0);
+
+    g_assert_cmpuint(zoned_guest_config(g, offsetof(struct virtio_blk_config,
+                                                    zoned.write_granularity)),
+                     ==, 4096);
+    assert_unaligned(zoned_guest_write(g, SEQ, 1));
+    assert_unaligned(zoned_guest_write(g, SEQ, 9));
+    assert_unaligned(zoned_guest_write(g, SEQ + 1, 8));
+    assert_unaligned(zoned_guest_append(g, SEQ, 1, NULL));
+    assert_unaligned(zoned_guest_append(g, SEQ, 9, NULL));
+    assert_ioerr(zoned_guest_write(g, 0, 1));
+    assert_ioerr(zoned_guest_read(g, SEQ, 1));
+    few.out_len = 100;
+    assert_ioerr(zoned_guest_do(g, &few, NULL));
+    assert_ok(zoned_guest_write(g, 0, 8));
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+static void test_granularity_sector(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+    ZonedRequest write = WRITE(SEQ, 0), append = APPEND(SEQ, 0);
+
+    write.out_len = 1000;
+    append.out_len = 1000;
+    assert_ioerr(zoned_guest_do(g, &write, NULL));
+    assert_unaligned(zoned_guest_do(g, &append, NULL));
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+static ZonedRequest write_zeroes(struct virtio_blk_discard_write_zeroes *range,
+                                 uint64_t sector, uint32_t sectors)
+{
+    *range = (struct virtio_blk_discard_write_zeroes) {
+        .sector = cpu_to_le64(sector),
+        .num_sectors = cpu_to_le32(sectors),
+    };
+    return (ZonedRequest) {
+        .type = VIRTIO_BLK_T_WRITE_ZEROES,
+        .out = range,
+        .out_len = sizeof(*range),
+    };
+}
+
+static void test_write_zeroes(void)
+{
+    static const struct {
+        uint64_t sector;
+        uint32_t sectors;
+        uint8_t status;
+    } tests[] = {
+        { 0, 8, VIRTIO_BLK_S_OK },
+        { SEQ - 8, 16, VIRTIO_BLK_S_ZONE_INVALID_CMD },
+        { SEQ + 8, 8, VIRTIO_BLK_S_ZONE_UNALIGNED_WP },
+        { SEQ, ZONE_CAP + 8, VIRTIO_BLK_S_ZONE_INVALID_CMD },
+        { CAPACITY, 8, VIRTIO_BLK_S_IOERR },
+        { 1ull << 55, 8, VIRTIO_BLK_S_IOERR },
+        { 0, UINT32_MAX, VIRTIO_BLK_S_IOERR },
+    };
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+
+    for (int i = 0; i < ARRAY_SIZE(tests); i++) {
+        struct virtio_blk_discard_write_zeroes range;
+        ZonedRequest req = write_zeroes(&range, tests[i].sector,
+                                        tests[i].sectors);
+
+        g_assert_cmpuint(zoned_guest_do(g, &req, NULL), ==, tests[i].status);
+    }
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+static void test_read_only(void)
+{
+    ZonedGuest *g = zoned_guest_start(&(ZonedGuestOptions) {
+        .image = zoned_image_new(IMAGE_OPTIONS, IMAGE_SIZE),
+        .node = ",read-only=on",
+        .device = STOP,
+    });
+    struct virtio_blk_discard_write_zeroes range;
+    ZonedRequest zeroes = write_zeroes(&range, SEQ, 8);
+
+    assert_ioerr(zoned_guest_write(g, 0, 8));
+    assert_ioerr(zoned_guest_write(g, SEQ, 8));
+    assert_ioerr(zoned_guest_write(g, SEQ - 8, 16));
+    assert_ioerr(zoned_guest_append(g, SEQ, 8, NULL));
+    assert_ioerr(zoned_guest_do(g, &zeroes, NULL));
+    for (int i = 0; i < NR_ZONE_OPS; i++) {
+        assert_ioerr(zoned_guest_mgmt(g, zoned_ops[i], SEQ));
+    }
+    assert_ioerr(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET_ALL, 0));
+    assert_ok(zoned_guest_read(g, SEQ, 8));
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_EMPTY, SEQ);
+    zoned_guest_stop(g);
+}
+
+/* What the flags in a type make of it */
+static void test_types(void)
+{
+    static const uint32_t all[] = {
+        VIRTIO_BLK_T_ZONE_RESET_ALL,
+        VIRTIO_BLK_T_ZONE_RESET_ALL | VIRTIO_BLK_T_OUT,
+        VIRTIO_BLK_T_ZONE_RESET_ALL | VIRTIO_BLK_T_BARRIER,
+    };
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+    ZonedRequest erase = APPEND(SEQ, 1);
+
+    erase.type = VIRTIO_BLK_T_SECURE_ERASE;
+    assert_unsupp(zoned_guest_do(g, &erase, NULL));
+    for (int i = 0; i < ARRAY_SIZE(all); i++) {
+        assert_ok(zoned_guest_write(g, SEQ, 8));
+        assert_ok(zoned_guest_write(g, SEQ + ZONE, 8));
+        assert_ok(zoned_guest_mgmt(g, all[i], SEQ));
+        zoned_guest_assert_zone(g, SEQ + ZONE, VIRTIO_BLK_ZS_EMPTY,
+                                SEQ + ZONE);
+    }
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+/* A driver that does not know zones cannot use the device. */
+static void test_feature_modern(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+    uint64_t features = qvirtio_get_features(g->dev);
+    uint8_t status;
+
+    g_assert_cmphex(features & (1ull << VIRTIO_BLK_F_ZONED), !=, 0);
+    g_assert_cmphex(features & (1ull << VIRTIO_BLK_F_DISCARD), ==, 0);
+    qvirtio_start_device(g->dev);
+    g->dev->bus->set_features(g->dev,
+                              features & ~(1ull << VIRTIO_BLK_F_ZONED));
+    status = g->dev->bus->get_status(g->dev);
+    g->dev->bus->set_status(g->dev, status | VIRTIO_CONFIG_S_FEATURES_OK);
+    g_assert_cmphex(g->dev->bus->get_status(g->dev), ==, status);
+
+    zoned_guest_setup(g, 0);
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+/* A legacy driver cannot be turned away. */
+static void test_feature_legacy(void)
+{
+    ZonedGuest *g = zoned_guest_start(&(ZonedGuestOptions) {
+        .image = zoned_image_new(IMAGE_OPTIONS, IMAGE_SIZE),
+        .device = STOP ",disable-modern=on,disable-legacy=off",
+        .refuse = 1ull << VIRTIO_BLK_F_ZONED,
+    });
+    ZonedRequest report = REPORT(0, 128);
+
+    assert_ok(zoned_guest_write(g, 0, 8));
+    assert_ok(zoned_guest_write(g, SEQ, 8));
+    assert_ioerr(zoned_guest_write(g, SEQ, 8));
+    assert_ioerr(zoned_guest_read(g, SEQ - 8, 16));
+    for (int i = 0; i < NR_ZONE_OPS; i++) {
+        assert_unsupp(zoned_guest_mgmt(g, zoned_ops[i], SEQ));
+    }
+    assert_unsupp(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET_ALL, 0));
+    assert_unsupp(zoned_guest_append(g, SEQ, 8, NULL));
+    assert_unsupp(zoned_guest_do(g, &report, NULL));
+    zoned_guest_stop(g);
+}
+
+static void test_order(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+    ZonedRequest append[] = { WRITE(SEQ, 8), APPEND(SEQ, 8) };
+    ZonedRequest finish[] = {
+        WRITE(SEQ + 16, 8),
+        { .type = VIRTIO_BLK_T_ZONE_FINISH, .sector = SEQ },
+    };
+    uint8_t status[2];
+
+    zoned_guest_do_at_once(g, append, 2, status);
+    assert_ok(status[0]);
+    assert_ok(status[1]);
+    zoned_guest_do_at_once(g, finish, 2, status);
+    assert_ok(status[0]);
+    assert_ok(status[1]);
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET, SEQ));
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+
+    if (!have_qemu_img()) {
+        g_test_message("QTEST_QEMU_IMG not set or qemu-img missing; "
+                       "skipping the tests");
+        return g_test_run();
+    }
+
+    qtest_add_func("virtio-blk-zoned/basic", test_basic);
+    qtest_add_func("virtio-blk-zoned/merge/zones", test_merge_zones);
+    qtest_add_func("virtio-blk-zoned/merge/refused", test_merge_refused);
+    qtest_add_func("virtio-blk-zoned/sector/bounds", test_sector_bounds);
+    qtest_add_func("virtio-blk-zoned/sector/zone", test_zone_address);
+    qtest_add_func("virtio-blk-zoned/status/mistakes", test_status);
+    qtest_add_func("virtio-blk-zoned/status/resources", test_status_resources);
+    qtest_add_func("virtio-blk-zoned/accounting", test_accounting);
+    qtest_add_func("virtio-blk-zoned/crossing", test_crossing);
+    qtest_add_func("virtio-blk-zoned/append/limit-small",
+                   test_append_limit_small);
+    qtest_add_func("virtio-blk-zoned/append/limit-odd", test_append_limit_odd);
+    qtest_add_func("virtio-blk-zoned/append/limit-large",
+                   test_append_limit_large);
+    qtest_add_func("virtio-blk-zoned/append/none", test_append_none);
+    qtest_add_func("virtio-blk-zoned/append/room", test_append_room);
+    qtest_add_func("virtio-blk-zoned/append/segments", test_append_segments);
+    qtest_add_func("virtio-blk-zoned/granularity/block", test_granularity);
+    qtest_add_func("virtio-blk-zoned/granularity/sector",
+                   test_granularity_sector);
+    qtest_add_func("virtio-blk-zoned/write-zeroes", test_write_zeroes);
+    qtest_add_func("virtio-blk-zoned/read-only", test_read_only);
+    qtest_add_func("virtio-blk-zoned/types", test_types);
+    qtest_add_func("virtio-blk-zoned/feature/modern", test_feature_modern);
+    qtest_add_func("virtio-blk-zoned/feature/legacy", test_feature_legacy);
+    qtest_add_func("virtio-blk-zoned/order", test_order);
+
+    return g_test_run();
+}
