@@ -15,7 +15,8 @@ CONFIGURE_PLAIN=(--target-list=x86_64-softmmu)
 # clang's thread-safety analysis checks the graph lock and what else is
 # annotated with TSA_*. Compilers that do not know QEMU's lock guards (clang 14)
 # see errors everywhere; 19 knows them, in Debian 12 and 13 alike.
-CONFIGURE_SANITIZE=(--disable-system --disable-user --enable-asan --enable-ubsan
+CONFIGURE_SANITIZE=("${CONFIGURE_PLAIN[@]}" --without-default-devices
+    --with-devices-x86_64=sanitize --enable-asan --enable-ubsan
     --enable-debug-graph-lock --enable-debug-mutex
     --extra-cflags=-Werror=thread-safety
     --extra-cflags=-fno-omit-frame-pointer)
@@ -25,6 +26,9 @@ BENCH=tests/bench/zoned-bench
 # The race detector, for what has threads of its own
 CONFIGURE_RACE=(--disable-system --disable-user --enable-tsan)
 
+# The devices of a sanitized qemu-system: those of the qtests, to build less.
+SANITIZE_DEVICES=(I440FX VIRTIO_PCI VIRTIO_BLK)
+
 TOOLS=(qemu-img qemu-io qemu-nbd storage-daemon/qemu-storage-daemon)
 
 # configure_tree TREE DIR VARIANT: only if DIR is not yet configured like this
@@ -32,8 +36,14 @@ configure_tree() {
     local tree=$1 dir=$2 compiler=gcc
     local -a arguments=("${CONFIGURE[@]}")
     case $3 in
-    sanitize) arguments+=("${CONFIGURE_SANITIZE[@]}"); compiler=clang-19 ;;
-    race) arguments+=("${CONFIGURE_RACE[@]}"); compiler=clang-19 ;;
+    sanitize)
+        arguments+=("${CONFIGURE_SANITIZE[@]}")
+        printf 'CONFIG_%s=y\n' "${SANITIZE_DEVICES[@]}" \
+            >"$tree/configs/devices/x86_64-softmmu/sanitize.mak"
+        compiler=clang-19 ;;
+    race)
+        arguments+=("${CONFIGURE_RACE[@]}")
+        compiler=clang-19 ;;
     *) arguments+=("${CONFIGURE_PLAIN[@]}") ;;
     esac
     arguments+=("--cc=ccache $compiler")
@@ -67,14 +77,34 @@ unit_tests() {
     done
 }
 
+# The project's qtests that the tree's build rules know, and the unit test to
+# which a patch has added: what the check `qtest` runs
+qtests() {
+    local file name
+    for file in "$1"/tests/qtest/virtio-blk-zoned-*test.c; do
+        name=${file##*/}
+        name=${name%.c}
+        if grep -qs "'$name'" "$1/tests/qtest/meson.build"; then
+            echo "tests/qtest/$name"
+        fi
+    done
+    echo tests/unit/test-block-backend
+}
+
 # compile_tree TREE DIR VARIANT
 compile_tree() {
     local tree=$1 dir=$2 log=$LOG/compile-${2##*/}.log
     local -a targets=("${TOOLS[@]}")
     mapfile -t -O ${#targets[@]} targets < <(unit_tests "$tree")
-    case $3 in
-    plain) targets+=(qemu-system-x86_64 "$BENCH") ;;
-    race) targets=("$BENCH") ;;
+    local kind=$3
+    # A sanitized qemu-system takes minutes more: only for who asks for it.
+    [ -z "${SANITIZE_SYSTEM-}" ] || kind+=-system
+    case $kind in
+    plain*) targets+=(qemu-system-x86_64 "$BENCH") ;;&
+    sanitize-system) targets+=(qemu-system-x86_64) ;;&
+    plain* | sanitize-system)
+        mapfile -t -O ${#targets[@]} targets < <(qtests "$tree") ;;
+    race*) targets=("$BENCH") ;;
     esac
     say "compiling in ${dir#"$ROOT"/}"
     if ! NINJA_STATUS='[%f/%t] ' ninja -C "$dir" "${targets[@]}" \
