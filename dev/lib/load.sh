@@ -1,0 +1,56 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# For guests whose power is cut: what they load the disk with says what is
+# durable in lines `add synced ...`, which are /saved/synced at the next boot.
+
+# check_synced PROGRAM: what PROGRAM has noted to be durable is there
+check_synced() {
+    [ -s /saved/synced ] || return 0
+    if "$1" verify </saved/synced >&3; then
+        pass "all that was synced is there"
+    else
+        fail "all that was synced is there" </dev/null
+    fi
+}
+
+# loaded: the guest before this one had written something
+loaded() {
+    check "the load had synced something" grep -q '^S ' /saved/synced
+}
+
+# load PROGRAM ARGUMENTS...: run it, and let power be cut once it is at work
+load() {
+    echo "drop synced" >&3
+    "$@" >&3 &
+    load=$!
+    sleep 1
+    echo ready >&3
+}
+
+# beside COMMAND...: again and again, as long as the load runs
+beside() {
+    while kill -0 "$load"; do
+        "$@"
+        sleep 0.5
+    done
+}
+
+# equal_kernel_log: the kernel has complained about neither disk nor file system
+equal_kernel_log() {
+    equal "no error in the kernel's log" "" "$(dmesg | grep -iE \
+        'i/o error|blk_update|bug:|warning:|call trace|(btrfs|f2fs|xfs|zonefs|ext4).*(error|corrupt|abort)')"
+}
+
+# tell_host WORD: and wait until it has done its part, see dev/lib/beside.py
+tell_host() {
+    exec 4</dev/ttyS2
+    stty -F /dev/ttyS2 -echo
+    echo "# $1" >&3
+    read -r _ <&4
+    exec 4<&-
+}
+
+# remove_files: all that the load before this one has left
+remove_files() {
+    find /mnt -mindepth 1 -maxdepth 1 -not -name lost+found -exec rm -rf {} +
+}

@@ -1,0 +1,26 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+mount_f2fs() {
+    modprobe f2fs
+    mount -t f2fs "$DISK" /mnt
+}
+
+# fsck: it finds nothing, and would repair nothing
+fsck() {
+    fsck.f2fs -f --dry-run "$DISK" >fsck && ! grep -E 'Fail|ASSERT|Fix' fsck
+}
+
+# collect_garbage: some sections of it
+collect_garbage() {
+    for _ in 1 2 3 4 5 6 7 8; do
+        f2fs_io gc 1 /mnt || true
+    done
+}
+
+# moved: blocks that garbage collection has moved so far
+moved() {
+    cat "/sys/fs/f2fs/${DISK#/dev/}/moved_blocks_foreground" \
+        "/sys/fs/f2fs/${DISK#/dev/}/moved_blocks_background" |
+        awk '{ sum += $1 } END { print sum }'
+}

@@ -1,0 +1,13 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# fio's own tests of zoned disks (t/zbd/test-zbd-support), on four disks.
+# minutes: 30
+check "a plain disk" qemu-img create -f zoned plain.zoned -o size=256M \
+    -o zone_size=1M
+check "one with conventional zones" qemu-img create -f zoned conv.zoned \
+    -o size=256M -o zone_size=1M -o zone_nr_conv=16
+check "one whose zones do not hold what they measure" qemu-img create -f zoned \
+    capacity.zoned -o size=256M -o zone_size=1M -o zone_capacity=768K
+check "one with few open and active zones" qemu-img create -f zoned \
+    limits.zoned -o size=256M -o zone_size=1M -o max_open_zones=12 \
+    -o max_active_zones=12

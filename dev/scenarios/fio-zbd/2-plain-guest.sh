@@ -1,0 +1,6 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# image: plain.zoned
+# seconds: 1800
+
+run_tests ""

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Resets the VM while its guest writes."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'lib'))
+from beside import Beside  # noqa: E402, pylint: disable=wrong-import-position
+
+
+def main():
+    """In step with the guest."""
+    beside = Beside()
+    beside.qmp.command('set-action', reboot='reset')
+    beside.wait_for('reset the machine')
+    beside.qmp.command('system_reset')
+    resets = 0
+    try:
+        while True:
+            event = beside.qmp.event()
+            resets += event['event'] == 'RESET'
+    except EOFError:
+        pass
+    beside.result(resets == 2, f'the machine was reset {resets} times')
+
+
+main()

@@ -1,0 +1,34 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+# transactions DATABASE FROM COUNT: each adds rows and changes old ones; when it
+# is committed, that is noted
+transactions() {
+    echo "PRAGMA synchronous = FULL;"
+    seq "$2" $(($2 + $3)) | while read -r n; do
+        cat <<EOS
+BEGIN;
+INSERT INTO t SELECT $n, value, hex(randomblob(200)), '' FROM generate_series(1, 20);
+UPDATE t SET data = hex(randomblob(300)), sum = ''
+ WHERE n = $n - 7 OR n = $n / 2;
+UPDATE t SET sum = sha3(n || i || data) WHERE sum = '';
+COMMIT;
+SELECT 'add synced S $1 $n';
+EOS
+    done
+}
+
+# check_database NAME: it is sound, and holds what was committed
+check_database() {
+    committed=$(awk -v name="$1" '$1 == "S" && $2 == name { n = $3 }
+        END { print n + 0 }' /saved/synced)
+    equal "$1: integrity check" ok "$(sqlite3 "/mnt/$1" 'PRAGMA integrity_check')"
+    equal "$1: every row has its checksum" 0 "$(sqlite3 "/mnt/$1" \
+        'SELECT count(*) FROM t WHERE sum <> sha3(n || i || data)')"
+    equal "$1: no transaction is there in part" 0 "$(sqlite3 "/mnt/$1" \
+        'SELECT count(*) FROM (SELECT 1 FROM t GROUP BY n HAVING count(*) <> 20)')"
+    there=$(sqlite3 "/mnt/$1" 'SELECT max(n) FROM t')
+    equal "$1: all $committed transactions are there" $((there)) \
+        "$(sqlite3 "/mnt/$1" 'SELECT count(DISTINCT n) FROM t')"
+    check "$1: $there are" test "$there" -ge "$committed"
+}
