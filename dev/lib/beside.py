@@ -48,7 +48,7 @@ class Beside:
         """Let the guest go on."""
         self.words.sendall(b'go\n')
 
-    def refused(self, command, **arguments):
+    def refused(self, command, /, **arguments):
         """What QEMU says when it refuses a command, else an empty text."""
         try:
             self.qmp.command(command, **arguments)

@@ -34,7 +34,7 @@ class Qmp:
             raise EOFError
         return json.loads(line)
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         """Run a command; events that come first are kept."""
         self.stream.write(json.dumps({'execute': name,
                                       'arguments': arguments}) + '\n')

@@ -27,11 +27,13 @@ for engine in io_uring libaio; do
         run_fio "$engine-mixed" --ioengine=$engine --iodepth=8 --rw=randrw \
         --bs=16k --size=64M --io_size=32M --max_open_zones=8 \
         --zone_reset_threshold=0.5 --zone_reset_frequency=0.5
-    check "$engine: trim is reset" run_fio "$engine-trim" --ioengine=$engine \
-        --rw=trim --bs=4M --size=64M
-    equal "$engine: the trimmed zones are empty" 0 \
-        "$(blkzone report -c 16 "$DISK" | zone_table | grep -vc ' 0 1 2$')"
 done
+check "fill some zones" run_fio fill --ioengine=libaio --rw=write --bs=1M \
+    --size=64M
+# Not with io_uring: fio sends the first trim as a discard, which does nothing.
+check "trim is reset" run_fio trim --ioengine=libaio --rw=trim --bs=4M --size=64M
+equal "the trimmed zones are empty" "" \
+    "$(blkzone report -c 16 "$DISK" | zone_table | grep -v ' 0 1 2$')"
 check_fails "not more open zones than the disk has" run_fio too-many \
     --rw=randwrite --bs=4k --size=64M --io_size=1M --max_open_zones=9
 check "all zones are reset at the end" blkzone reset "$DISK"

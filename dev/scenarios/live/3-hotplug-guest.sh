@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# qemu: -device pcie-root-port,id=port,chassis=1,slot=1
+# qemu: -device pcie-root-port,id=slot1,chassis=1,slot=1
 
 equal "the second disk is not there" no "$(wait_disk vdb no && echo no)"
 tell_host "plug the disk"

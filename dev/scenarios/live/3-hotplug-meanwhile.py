@@ -14,7 +14,7 @@ def plug(beside):
         'driver': 'zoned', 'node-name': 'second',
         'file': {'driver': 'file', 'filename': 'second.zoned'}})
     beside.qmp.command('device_add', driver='virtio-blk-pci', id='plugged',
-                       bus='port', drive='second')
+                       bus='slot1', drive='second')
 
 
 def unplug(beside):

@@ -8,11 +8,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'lib'))
 from beside import Beside  # noqa: E402, pylint: disable=wrong-import-position
 
 MIB = 1024 * 1024
+DEVICE = '/machine/peripheral/virtio/virtio-backend'
 
 
 def throttle(beside, bytes_per_second):
     """Writes of the disk, by a group of the device."""
-    beside.qmp.command('block_set_io_throttle', id='virtio', group='slow',
+    beside.qmp.command('block_set_io_throttle', id=DEVICE, group='slow',
                        bps=0, bps_rd=0, bps_wr=bytes_per_second,
                        iops=0, iops_rd=0, iops_wr=0)
 

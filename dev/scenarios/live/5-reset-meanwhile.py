@@ -14,14 +14,16 @@ def main():
     beside.qmp.command('set-action', reboot='reset')
     beside.wait_for('reset the machine')
     beside.qmp.command('system_reset')
-    resets = 0
+    reasons = set()
     try:
         while True:
             event = beside.qmp.event()
-            resets += event['event'] == 'RESET'
+            if event['event'] == 'RESET':
+                reasons.add(event['data']['reason'])
     except EOFError:
         pass
-    beside.result(resets == 2, f'the machine was reset {resets} times')
+    beside.result(reasons == {'host-qmp-system-reset', 'guest-reset'},
+                  f'the machine was reset: {", ".join(sorted(reasons))}')
 
 
 main()
