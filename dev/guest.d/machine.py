@@ -42,8 +42,10 @@ class Boot(NamedTuple):
     variables: str = ''             # more of them for the script
     timeout: int = 180
     meanwhile: Optional[Path] = None
-    # Power is cut at most so many seconds after the guest has said `ready`.
+    # Power is cut at most so many seconds after the guest has said `ready` or,
+    # if early, after it has begun with its script.
     cut: float = 0
+    early: bool = False
 
 
 class Outcome(NamedTuple):
@@ -79,7 +81,8 @@ class Machine:
         disk = 'driver=zoned,node-name=disk,file.driver=file,' \
             f'file.filename={boot.image}'
         port = [] if not boot.meanwhile else [
-            '-chardev', f'socket,id=word,path={folder}/word,server=on,wait=off',
+            '-chardev',
+            f'socket,id=word,path={folder}/word,server=on,wait=off',
             '-serial', 'chardev:word']
         return [
             str(self.programs / 'qemu-system-x86_64'), '-machine', 'q35',
@@ -155,8 +158,8 @@ class _Running:
                 f'the guest did not end in {self.boot.timeout} seconds')
 
     def _cut(self, process):
-        """Cut power at a random moment while the guest's load runs."""
-        while '\nready\n' not in '\n' + self._said():
+        """Cut power at a random moment while the guest is at work."""
+        while not self._is_at_work():
             if process.poll() is not None or time.monotonic() > self.end:
                 self.trouble.append('the guest did not get ready')
                 return
@@ -169,6 +172,13 @@ class _Running:
             self.written = self._count_written()
         except (OSError, EOFError) as error:
             self.trouble.append(f'the VM does not answer: {error}')
+
+    def _is_at_work(self):
+        """Whether the time to cut power has come."""
+        if self.boot.early:
+            return self.boot.console.exists() and \
+                b'Run /init' in self.boot.console.read_bytes()
+        return 'ready' in self._said().splitlines()
 
     def _count_written(self):
         """How much the guest has written to the zoned disk."""
@@ -202,7 +212,7 @@ class _Running:
         return Outcome(lines + beside_lines, status, self.written)
 
     def _start_meanwhile(self):
-        """What is to run on the host beside the guest, if there is anything."""
+        """What is to run on the host beside the guest, if anything is."""
         if not self.boot.meanwhile:
             return None
         # pylint: disable-next=consider-using-with

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""For what runs on the host beside a guest: results, and a word with the guest.
+"""For what runs on the host beside a guest: results, and words with the guest.
 
 The guest says `tell_host WORD` (dev/lib/load.sh); wait_for(WORD) then returns,
 and the guest waits for go_on().
@@ -36,7 +36,7 @@ class Beside:
         """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            lines = self.results.read_text(errors='replace').split('\n')[:-1]
+            lines = self.results.read_text('utf-8', 'replace').split('\n')[:-1]
             for i in range(self.heard, len(lines)):
                 if lines[i].startswith(f'# {word}'):
                     self.heard = i + 1

@@ -3,6 +3,13 @@
 # For guests whose power is cut: what they load the disk with says what is
 # durable in lines `add synced ...`, which are /saved/synced at the next boot.
 
+# forget: what was durable before is not looked for any more. The host knows
+# before this returns, as setting up a serial port waits for its output.
+forget() {
+    echo "drop synced" >&3
+    stty -F /dev/ttyS1 raw
+}
+
 # check_synced PROGRAM: what PROGRAM has noted to be durable is there
 check_synced() {
     [ -s /saved/synced ] || return 0
@@ -11,6 +18,7 @@ check_synced() {
     else
         fail "all that was synced is there" </dev/null
     fi
+    forget
 }
 
 # loaded: the guest before this one had written something
@@ -20,7 +28,6 @@ loaded() {
 
 # load PROGRAM ARGUMENTS...: run it, and let power be cut once it is at work
 load() {
-    echo "drop synced" >&3
     "$@" >&3 &
     load=$!
     sleep 1
@@ -35,9 +42,9 @@ beside() {
     done
 }
 
-# equal_kernel_log: the kernel has complained about neither disk nor file system.
-# Its warnings about itself do not count; btrfs of Linux 6.12 has one after a
-# power cut in the middle of a balance.
+# equal_kernel_log: the kernel has complained of neither disk nor file system. Its
+# warnings about itself do not count; btrfs of Linux 6.12 has one after a power
+# cut in the middle of a balance.
 equal_kernel_log() {
     equal "no error in the kernel's log" "" "$(dmesg | grep -iE \
         'i/o error|blk_update|kernel bug|(btrfs|f2fs|xfs|zonefs|ext4).*(error|corrupt|abort)')"

@@ -17,5 +17,5 @@ check "mount again" mount_ext4
 check "the second ones are what was written" verify second
 check "the third ones are what was written" verify third
 check "unmount again" umount /mnt
-check "dmzadm --stop" dmzadm --stop "$DISK"
+check "stop dm-zoned" dmsetup remove_all
 equal_kernel_log

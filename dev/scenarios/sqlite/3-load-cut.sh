@@ -6,6 +6,7 @@ check "mount" mount -t btrfs "$DISK" /mnt
 [ ! -e /saved/synced ] || for mode in wal delete; do
     check_database $mode
 done
+forget
 run_databases() {
     for mode in wal delete; do
         next=$(($(sqlite3 /mnt/$mode 'SELECT max(n) FROM t') + 1))
