@@ -37,6 +37,7 @@ class Boot(NamedTuple):
     saved: Path                     # files for it
     console: Path
     device: str = 'virtio-blk'
+    fio: bool = False               # it has fio
     disk: str = ''                  # more options of the zoned node
     qemu: tuple = ()                # more arguments of QEMU
     variables: str = ''             # more of them for the script
@@ -110,6 +111,8 @@ class Machine:
         names = '\n'.join(str(p.relative_to(step)) for p in step.rglob('*'))
         with open(folder / 'initrd', 'wb') as out:
             out.write((self.kit / 'initramfs').read_bytes())
+            if boot.fio:
+                out.write((GUEST / 'fio' / 'initramfs').read_bytes())
             out.flush()
             subprocess.run(['cpio', '--quiet', '-o', '-H', 'newc'], cwd=step,
                            input=names.encode(), stdout=out, check=True)

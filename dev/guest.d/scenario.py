@@ -15,7 +15,8 @@ from pathlib import Path
 from machine import GUEST, ROOT, Boot, Machine, step_library
 
 SCENARIOS = ROOT / 'dev' / 'scenarios'
-SETTINGS = ('device', 'disk', 'qemu', 'image', 'seconds', 'kernel', 'minutes')
+SETTINGS = ('device', 'disk', 'qemu', 'image', 'seconds', 'kernel', 'needs',
+            'minutes')
 
 
 def show_console(console, lines=80):
@@ -63,6 +64,7 @@ class Scenario:
         first = self.steps[0] if self.steps else None
         self.kernel = first and first.settings.get('kernel')
         self.minutes = first and first.settings.get('minutes')
+        self.fio = first and first.settings.get('needs') == 'fio'
 
     def has_cuts(self):
         """Whether power is cut in it."""
@@ -167,7 +169,7 @@ class Run:
         return Boot(
             image=self.folder / settings.get('image', 'disk.zoned'),
             script=script, saved=self.saved, console=console,
-            device=settings.get('device', 'virtio-blk'),
+            device=settings.get('device', 'virtio-blk'), fio=self.scenario.fio,
             disk=settings.get('disk', ''),
             qemu=tuple(shlex.split(settings.get('qemu', ''))),
             variables=f'CUT={cut}\nSEED={random.randrange(1, 1 << 31)}\n',

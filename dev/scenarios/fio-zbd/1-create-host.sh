@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # fio's own tests of zoned disks (t/zbd/test-zbd-support), on four disks.
+# needs: fio
 # minutes: 30
 check "a plain disk" qemu-img create -f zoned plain.zoned -o size=256M \
     -o zone_size=1M

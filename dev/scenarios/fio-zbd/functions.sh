@@ -8,6 +8,7 @@ run_tests() {
     shift
     (cd /fio/t/zbd && bash ./test-zbd-support "$@" "$DISK") >tests 2>&1
     cat tests
+    grep -lE 'I/O error|Input/output error' /fio/t/zbd/*.log.*
     sed -nE 's/^Running test ([0-9]+) .*(PASS|FAIL|SKIP) *(.*)$/\1 \2 \3/p' tests |
     while read -r number result reason; do
         case $result in
