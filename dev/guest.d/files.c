@@ -167,6 +167,20 @@ static bool apply(int fd, uint64_t file, unsigned number, const Change *change)
     return true;
 }
 
+/*
+ * fsync() of btrfs in Linux 7.2 fails with EAGAIN on all zoned disks, now and
+ * then. Nothing is durable until it succeeds.
+ */
+static int sync_file(int fd)
+{
+    int result;
+
+    do {
+        result = fsync(fd);
+    } while (result < 0 && errno == EAGAIN);
+    return result;
+}
+
 /* Returns its size in blocks; sets @full if there was no room for all of it. */
 static uint32_t make_file(uint64_t file, bool *full)
 {
@@ -186,7 +200,7 @@ static uint32_t make_file(uint64_t file, bool *full)
         Change change = plan(file, number, state.size);
 
         if (!apply(fd, file, number, &change) ||
-            (change.sync && fsync(fd) < 0 && is_full("fsync", file))) {
+            (change.sync && sync_file(fd) < 0 && is_full("fsync", file))) {
             close(fd);
             return state.size + change.count;
         }

@@ -67,7 +67,11 @@ remove_files() {
 # fill NAME MEBIBYTES SECONDS: files in /mnt/NAME, for so long; those that are
 # kept take so much
 fill() {
-    mkdir "/mnt/$1" && files write "/mnt/$1" 1 "$2" "$3" >"$1.fill" || return
+    mkdir "/mnt/$1" || return
+    if ! files write "/mnt/$1" 1 "$2" "$3" >"$1.fill"; then
+        grep -v '^add ' "$1.fill"
+        return 1
+    fi
     sed 's/^add synced //' "$1.fill" >"$1.notes"
 }
 
