@@ -43,8 +43,8 @@ class Boot(NamedTuple):
     variables: str = ''             # more of them for the script
     timeout: int = 180
     meanwhile: Optional[Path] = None
-    # Power is cut at most so many seconds after the guest has said `ready` or,
-    # if early, after it has begun with its script.
+    # Power is cut at most so many seconds after the guest has said `ready` and
+    # that it has synced something; if early, after its script has begun.
     cut: float = 0
     early: bool = False
 
@@ -181,7 +181,9 @@ class _Running:
         if self.boot.early:
             return self.boot.console.exists() and \
                 b'Run /init' in self.boot.console.read_bytes()
-        return 'ready' in self._said().splitlines()
+        lines = self._said().splitlines()
+        return 'ready' in lines and \
+            any(line.startswith('add synced S ') for line in lines)
 
     def _count_written(self):
         """How much the guest has written to the zoned disk."""

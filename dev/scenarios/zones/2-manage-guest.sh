@@ -12,7 +12,7 @@ queue() {
 
 # zone N: its condition and write pointer
 zone() {
-    blkzone report -o $(($1 * LENGTH)) -c 1 "$DISK" |
+    blkzone report -o $(($1 * LENGTH)) -c 1 "$DISK" | known_pointers |
         sed -E 's/.*wptr 0x0*([0-9a-f]+) .*zcond: *[0-9]+\((..)\).*/\2 0x\1/' |
         while read -r condition pointer; do
             echo "$condition $((pointer))"
