@@ -283,22 +283,21 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
     return ret;
 }
 
-/*
- * Takes @w out of the zone: its result is @ret.  If its coroutine waits for
- * that, it goes on when the one that runs now yields or ends; after that one,
- * so that what the two send next begins in the same order.
- */
-static void coroutine_fn acknowledge(ZonedFlight *f, ZonedWrite *w, int ret)
+/* Takes @w out of the zone: its result is @ret. */
+static void acknowledge(ZonedFlight *f, ZonedWrite *w, int ret)
 {
     QTAILQ_REMOVE(&f->writes, w, next);
     w->ret = ret;
     w->acknowledged = true;
-    if (w->co) {
-        aio_co_wake(w->co);
-    }
 }
 
-/* Acknowledges the writes at the front that are done, up to one that failed. */
+/*
+ * Acknowledges the writes at the front that are done, up to one that failed.
+ *
+ * The first of them is the one that is done just now, and its coroutine simply
+ * goes on.  The others do so when that one yields or ends; so what they send
+ * next begins in the same order.
+ */
 static void coroutine_fn acknowledge_done(BDRVZonedState *s, uint32_t i,
                                           ZonedFlight *f)
 {
@@ -311,6 +310,9 @@ static void coroutine_fn acknowledge_done(BDRVZonedState *s, uint32_t i,
             break;
         }
         acknowledge(f, w, 0);
+        if (w->co) {
+            aio_co_wake(w->co);
+        }
         advanced = true;
     }
     if (advanced) {
@@ -318,7 +320,11 @@ static void coroutine_fn acknowledge_done(BDRVZonedState *s, uint32_t i,
     }
 }
 
-/* The first of the writes has failed, and all are done: fails them all. */
+/*
+ * The first of the writes has failed, and all are done: fails them all.  The one
+ * whose coroutine runs may be any of them; if it waits like the others, all go
+ * on in their order, in which they are then repeated.
+ */
 static void coroutine_fn fail_all(BlockDriverState *bs, uint32_t i,
                                   ZonedFlight *f)
 {
@@ -332,15 +338,11 @@ static void coroutine_fn fail_all(BlockDriverState *bs, uint32_t i,
     zoned_zones_rollback(&s->zones, i, end);
     while ((w = QTAILQ_FIRST(&f->writes))) {
         acknowledge(f, w, f->error);
+        if (w->co) {
+            aio_co_schedule(qemu_coroutine_get_aio_context(w->co), w->co);
+        }
     }
     f->error = 0;
-}
-
-/* Lets those go on first that the coroutine which calls this has woken. */
-static void coroutine_fn go_behind(void)
-{
-    aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
-    qemu_coroutine_yield();
 }
 
 int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
@@ -349,7 +351,6 @@ int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
     BDRVZonedState *s = bs->opaque;
     ZonedInflight *in = &s->inflight;
     ZonedFlight *f;
-    bool others_first = false;
 
     qemu_spin_lock(&s->lock);
     f = in->of_zone[i];
@@ -361,20 +362,19 @@ int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
         acknowledge_done(s, i, f);
     }
     if (f->error && f->nr_pending == 0) {
-        others_first = !w->acknowledged && w != QTAILQ_FIRST(&f->writes);
+        if (!w->acknowledged && w != QTAILQ_FIRST(&f->writes)) {
+            w->co = qemu_coroutine_self();
+        }
         fail_all(bs, i, f);
     }
     if (QTAILQ_EMPTY(&f->writes)) {
         flight_idle(in, i, f);
     }
-    if (w->acknowledged) {
-        qemu_spin_unlock(&s->lock);
-        if (others_first) {
-            go_behind();
-        }
-    } else {
+    if (!w->acknowledged) {
         w->co = qemu_coroutine_self();
-        qemu_spin_unlock(&s->lock);
+    }
+    qemu_spin_unlock(&s->lock);
+    if (w->co) {
         qemu_coroutine_yield();
     }
     return w->ret;

@@ -41,8 +41,8 @@ for device in vda vdb; do
         --zonemode="$([ $device = vda ] && echo zbd || echo none)" \
         --ioengine=libaio >/dev/null
 done
-job "4 KiB, one writer" --bs=4k --iodepth=1 >figures
+job "4 KiB, one writer" --bs=4k --iodepth=1 >/tmp/speed
 job "64 KiB, four writers" --bs=64k --iodepth=4 --numjobs=4 \
-    --offset_increment=256M --size=256M >>figures
-equal "each job has its figures" 20 "$(grep -c ' [1-9][0-9.]*$' figures)"
-save figures <figures
+    --offset_increment=256M --size=256M >>/tmp/speed
+equal "each job has its figures" 20 "$(grep -c ' [1-9][0-9.]*$' /tmp/speed)"
+save figures </tmp/speed
