@@ -321,9 +321,9 @@ static void coroutine_fn acknowledge_done(BDRVZonedState *s, uint32_t i,
 }
 
 /*
- * The first of the writes has failed, and all are done: fails them all.  The one
- * whose coroutine runs may be any of them; if it waits like the others, all go
- * on in their order, in which they are then repeated.
+ * The first of the writes has failed, and all are done: fails them all.  The
+ * coroutine that runs is that of any of them; if it waits like the others, all
+ * go on in their order, in which they are then repeated.
  */
 static void coroutine_fn fail_all(BlockDriverState *bs, uint32_t i,
                                   ZonedFlight *f)
