@@ -171,6 +171,11 @@ int coroutine_fn zoned_co_commit(BlockDriverState *bs)
         qemu_co_queue_wait(&commit->waiters, &s->lock);
     }
     if (s->zones.nr_dirty == 0) {
+        /*
+         * The image has it all.  That is so for a reset, too, whose own commit
+         * failed, and which another one made good before it was counted.
+         */
+        commit->nr_resets_settled = commit->nr_resets_failed;
         qemu_spin_unlock(&s->lock);
         return 0;
     }
