@@ -8,6 +8,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qemu/timer.h"
 #include "qobject/qdict.h"
 #include "virtio-blk-zoned-guest.h"
 
@@ -388,6 +389,33 @@ static void test_append_stable(void)
     zoned_guest_stop(g);
 }
 
+/* Appends count as writes where these are throttled. */
+static void test_throttle(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(NULL);
+    ZonedRequest append = APPEND(SEQ, 1);
+
+    qtest_qmp_assert_success(g->qts,
+        "{ 'execute': 'block_set_io_throttle', 'arguments': {"
+        " 'id': '/machine/peripheral/vd/virtio-backend',"
+        " 'bps': 0, 'bps_rd': 0, 'bps_wr': 0,"
+        " 'iops': 0, 'iops_rd': 0, 'iops_wr': 1 } }");
+    assert_ok(zoned_guest_append(g, SEQ, 1, NULL));
+
+    zoned_guest_queue(g, &append);
+    zoned_guest_kick(g);
+    qtest_clock_step(g->qts, NANOSECONDS_PER_SECOND / 2);
+    /* The time that an append takes which does not wait */
+    assert_ok(zoned_guest_read(g, SEQ, 1));
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_FINISH, SEQ + ZONE));
+    g_assert_false(zoned_guest_is_done(g, &append));
+
+    qtest_clock_step(g->qts, NANOSECONDS_PER_SECOND / 2);
+    assert_ok(zoned_guest_wait(g, &append));
+    zoned_guest_free(g, &append);
+    zoned_guest_stop(g);
+}
+
 /* Why a device does not start with an image of these options */
 static void assert_refused(const char *options, const char *size,
                            int block_size, const char *reason)
@@ -442,6 +470,7 @@ int main(int argc, char **argv)
     qtest_add_func("virtio-blk-zoned-host/reset/device", test_reset_device);
     qtest_add_func("virtio-blk-zoned-host/migration", test_migration);
     qtest_add_func("virtio-blk-zoned-host/append-stable", test_append_stable);
+    qtest_add_func("virtio-blk-zoned-host/throttle", test_throttle);
     qtest_add_func("virtio-blk-zoned-host/described", test_described);
 
     return g_test_run();
