@@ -1,6 +1,9 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # btrfs: fill, delete, balance, scrub; power cuts.
-check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=768M \
-    -o zone_size=8M -o zone_capacity=7M -o max_open_zones=24 \
-    -o max_active_zones=32
+#
+# A zone is a block group. Scrub takes one from use for a while: where zones are
+# small, or a limit of active ones keeps btrfs from having another, Linux 6.12
+# may have no room for metadata then, and aborts the transaction.
+check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=3G \
+    -o zone_size=32M -o zone_capacity=28M

@@ -2,5 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 
 scrub() {
-    btrfs scrub start -B /mnt >/tmp/scrub && grep -q "no errors found" /tmp/scrub
+    btrfs scrub start -B /mnt >/tmp/scrub 2>&1 &&
+        grep -q "no errors found" /tmp/scrub && return
+    cat /tmp/scrub
+    return 1
 }
