@@ -1,9 +1,11 @@
 /*
  * The load on a file system whose power is cut, and what must be left of it
  *
- *   files write DIR SEED MIB SECONDS   change files in DIR, for ever if SECONDS
- *                                      is 0; about MIB of them are kept
- *   files verify <NOTES                look at what is there
+ *   files write DIR SEED MIB SECONDS [DISK]
+ *                          change files in DIR, for ever if SECONDS is 0; about
+ *                          MIB of them are kept; what is synced on a DISK that
+ *                          makes FUA not durable is followed by its flush
+ *   files verify <NOTES    look at what is there
  *
  * Two processes write, overwrite, truncate and remove files of their own, with
  * and without O_DIRECT. What they do follows from the seed. Standard output
@@ -50,6 +52,7 @@ typedef struct State {
     uint64_t by[MAX_BLOCKS];            /* which change wrote it, 0: a hole */
 } State;
 
+static int disk = -1;           /* to be flushed, too, if not negative */
 static uint64_t seed;
 static uint64_t buffer[MAX_COUNT * BLOCK_WORDS] __attribute__((aligned(4096)));
 
@@ -178,7 +181,7 @@ static int sync_file(int fd)
     do {
         result = fsync(fd);
     } while (result < 0 && errno == EAGAIN);
-    return result;
+    return result < 0 || disk < 0 ? result : fsync(disk);
 }
 
 /* Returns its size in blocks; sets @full if there was no room for all of it. */
@@ -257,6 +260,10 @@ static int write_files(char **args)
     int status, bad = 0;
 
     seed = strtoull(args[1], NULL, 0);
+    if (args[4] && (disk = open(args[4], O_RDONLY)) < 0) {
+        perror(args[4]);
+        return 1;
+    }
     if (chdir(args[0]) < 0) {
         perror(args[0]);
         return 1;
@@ -407,13 +414,13 @@ static int verify_files(void)
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (argc == 6 && !strcmp(argv[1], "write")) {
+    if ((argc == 6 || argc == 7) && !strcmp(argv[1], "write")) {
         return write_files(argv + 2);
     }
     if (argc == 2 && !strcmp(argv[1], "verify")) {
         return verify_files();
     }
-    fprintf(stderr, "usage: files write DIR SEED MIB SECONDS\n"
+    fprintf(stderr, "usage: files write DIR SEED MIB SECONDS [DISK]\n"
             "       files verify <NOTES\n");
     return 2;
 }

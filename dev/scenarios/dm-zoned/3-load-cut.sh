@@ -6,5 +6,5 @@ check "mount" mount_ext4
 check_synced files
 remove_files
 mkdir "/mnt/cut$CUT"
-load files write "/mnt/cut$CUT" "$SEED" 200 0
+load files write "/mnt/cut$CUT" "$SEED" 200 0 /dev/dm-0
 wait
