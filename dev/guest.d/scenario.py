@@ -34,14 +34,14 @@ def read_settings(text):
 
 
 class Step:
-    """A file of a scenario."""
+    """A file of a scenario; @common are settings of all its steps."""
 
-    def __init__(self, path):
+    def __init__(self, path, common):
         self.path = path
         self.name = path.stem
         self.kind = path.stem.rsplit('-', 1)[1]     # host, guest or cut
         self.text = path.read_text(encoding='utf-8')
-        self.settings = read_settings(self.text)
+        self.settings = {**common, **read_settings(self.text)}
         functions = path.with_name('functions.sh')
         if functions.exists():
             self.text = functions.read_text(encoding='utf-8') + self.text
@@ -59,12 +59,14 @@ class Scenario:
     def __init__(self, name):
         self.name = name
         folder = SCENARIOS / name
-        self.steps = [Step(p) for p in sorted(folder.glob('[0-9]*-*.sh'))
-                      if re.search(r'-(host|guest|cut)$', p.stem)]
-        first = self.steps[0] if self.steps else None
-        self.kernel = first and first.settings.get('kernel')
-        self.minutes = first and first.settings.get('minutes')
-        self.fio = first and first.settings.get('needs') == 'fio'
+        paths = [p for p in sorted(folder.glob('[0-9]*-*.sh'))
+                 if re.search(r'-(host|guest|cut)$', p.stem)]
+        common = read_settings(
+            ''.join(p.read_text(encoding='utf-8') for p in paths[:1]))
+        self.steps = [Step(p, common) for p in paths]
+        self.kernel = common.get('kernel')
+        self.minutes = common.get('minutes')
+        self.fio = common.get('needs') == 'fio'
 
     def has_cuts(self):
         """Whether power is cut in it."""

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 
 modprobe f2fs
-check "mkfs.f2fs" mkfs.f2fs -q -f -m "$DISK"
+check "mkfs.f2fs" make_f2fs
 check "mount" mount_f2fs
 check "write files" fill first 250 8
 check "write others" fill second 250 8
