@@ -42,7 +42,7 @@ static void coroutine_fn repair_zone(ZonedCheck *c, uint32_t i, uint64_t end)
 
     qemu_spin_lock(&s->lock);
     zoned_zones_load(&s->zones, i, conv ? BLK_ZS_NOT_WP : BLK_ZS_FULL, end,
-                     false);
+                     false, false);
     zoned_zones_mark_dirty(&s->zones, i);
     qemu_spin_unlock(&s->lock);
 }

@@ -76,21 +76,22 @@ static uint64_t reported_wp(const ZonedZones *z, uint32_t i,
 }
 
 static inline void set_word(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                            uint64_t end)
+                            uint64_t end, bool ext_valid)
 {
     uint64_t conv = zoned_zone_is_conv(&z->geo, i) ? 1ULL << 63 : 0;
 
-    qatomic_set__nocheck(&z->zone[i], (uint64_t)cond << ZONED_COND_SHIFT | end);
+    qatomic_set__nocheck(&z->zone[i], (uint64_t)cond << ZONED_COND_SHIFT | end |
+                         (ext_valid ? ZONED_EXT_VALID : 0));
     z->wp[i] = reported_wp(z, i, cond, end) | conv;
 }
 
 /* Zone @i, which had no condition yet, gets @cond. */
 static inline void add_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                            uint64_t end)
+                            uint64_t end, bool ext_valid)
 {
     z->nr_loaded = i + 1;
     z->nr[cond]++;
-    set_word(z, i, cond, end);
+    set_word(z, i, cond, end, ext_valid);
     if (z->lru && cond == BLK_ZS_IOPEN) {
         lru_append(z, i);
     }
@@ -98,7 +99,7 @@ static inline void add_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
 
 /* Gives zone @i another condition; the one place where this is done. */
 static void set_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                     uint64_t end)
+                     uint64_t end, bool ext_valid)
 {
     BlockZoneState old = zoned_zones_cond(z, i);
 
@@ -107,21 +108,28 @@ static void set_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
     }
     z->nr[old]--;
     z->nr[cond]++;
-    set_word(z, i, cond, end);
+    set_word(z, i, cond, end, ext_valid);
     if (z->lru && old != BLK_ZS_IOPEN && cond == BLK_ZS_IOPEN) {
         lru_append(z, i);
     }
 }
 
 /* The zone changes its condition for good: it has to be written back. */
-static void change_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                        uint64_t end)
+static void change_zone_and_ext(ZonedZones *z, uint32_t i, BlockZoneState cond,
+                                uint64_t end, bool ext_valid)
 {
     if (cond_is_active(zoned_zones_cond(z, i)) && !cond_is_active(cond)) {
         z->nr_unsettled++;
     }
-    set_zone(z, i, cond, end);
+    set_zone(z, i, cond, end, ext_valid);
     zoned_zones_mark_dirty(z, i);
+}
+
+/* The same; its descriptor extension stays as it is. */
+static void change_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
+                        uint64_t end)
+{
+    change_zone_and_ext(z, i, cond, end, zoned_zones_ext_valid(z, i));
 }
 
 bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo, uint64_t *wp)
@@ -164,15 +172,23 @@ void zoned_zones_begin_load(ZonedZones *z)
         BlockZoneState cond = zoned_zones_cond(z, i);
 
         if (cond == BLK_ZS_IOPEN || cond == BLK_ZS_EOPEN) {
-            set_zone(z, i, BLK_ZS_CLOSED, zoned_zones_end(z, i));
+            set_zone(z, i, BLK_ZS_CLOSED, zoned_zones_end(z, i),
+                     zoned_zones_ext_valid(z, i));
         }
     }
     zoned_zones_mark_clean(z);
 }
 
+/* Does zone @i, written up to @end, have nothing to be CLOSED for? */
+static bool zone_is_blank(const ZonedZones *z, uint32_t i, uint64_t end,
+                          bool ext_valid)
+{
+    return end == zoned_zone_start(&z->geo, i) && !ext_valid;
+}
+
 /* What may have to be closed, or had another condition before */
 static void load_any(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                     uint64_t end, bool keep_open)
+                     uint64_t end, bool ext_valid, bool keep_open)
 {
     BlockZoneState image_cond = cond;
 
@@ -184,13 +200,13 @@ static void load_any(ZonedZones *z, uint32_t i, BlockZoneState cond,
             cond = BLK_ZS_CLOSED;
         }
     }
-    if (cond == BLK_ZS_CLOSED && end == zoned_zone_start(&z->geo, i)) {
+    if (cond == BLK_ZS_CLOSED && zone_is_blank(z, i, end, ext_valid)) {
         cond = BLK_ZS_EMPTY;
     }
     if (i >= z->nr_loaded) {
-        add_zone(z, i, cond, end);
+        add_zone(z, i, cond, end, ext_valid);
     } else {
-        set_zone(z, i, cond, end);
+        set_zone(z, i, cond, end, ext_valid);
     }
     if (cond != image_cond) {
         zoned_zones_mark_dirty(z, i);
@@ -198,12 +214,12 @@ static void load_any(ZonedZones *z, uint32_t i, BlockZoneState cond,
 }
 
 void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                      uint64_t end, bool keep_open)
+                      uint64_t end, bool ext_valid, bool keep_open)
 {
     if (i < z->nr_loaded || cond_is_active(cond)) {
-        load_any(z, i, cond, end, keep_open);
+        load_any(z, i, cond, end, ext_valid, keep_open);
     } else {
-        add_zone(z, i, cond, end);
+        add_zone(z, i, cond, end, ext_valid);
     }
 }
 
@@ -211,10 +227,10 @@ void zoned_zones_load_new(ZonedZones *z, uint32_t i)
 {
     if (zoned_zone_is_conv(&z->geo, i)) {
         zoned_zones_load(z, i, BLK_ZS_NOT_WP, zoned_zone_limit(&z->geo, i),
-                         false);
+                         false, false);
     } else {
         zoned_zones_load(z, i, BLK_ZS_EMPTY, zoned_zone_start(&z->geo, i),
-                         false);
+                         false, false);
     }
 }
 
@@ -223,19 +239,15 @@ static void close_zone(ZonedZones *z, uint32_t i)
 {
     uint64_t end = zoned_zones_end(z, i);
 
-    if (end == zoned_zone_start(&z->geo, i)) {
+    if (zone_is_blank(z, i, end, zoned_zones_ext_valid(z, i))) {
         change_zone(z, i, BLK_ZS_EMPTY, end);
     } else {
         change_zone(z, i, BLK_ZS_CLOSED, end);
     }
 }
 
-/*
- * Takes what zone @i needs to become open: an open resource, and an active one
- * if it is not active.  With both exhausted, the answer is that of the active
- * one (ZBC and ZNS test it first).
- */
-static int take_resources(ZonedZones *z, uint32_t i)
+/* Is there an active resource for zone @i, or does it have one? */
+static int check_active_resource(const ZonedZones *z, uint32_t i)
 {
     const ZonedGeometry *g = &z->geo;
 
@@ -248,6 +260,22 @@ static int take_resources(ZonedZones *z, uint32_t i)
         if (z->nr_unsettled >= g->max_active - nr_active) {
             return -EAGAIN;
         }
+    }
+    return 0;
+}
+
+/*
+ * Takes what zone @i needs to become open: an open resource, and an active one
+ * if it is not active.  With both exhausted, the answer is that of the active
+ * one (ZBC and ZNS test it first).
+ */
+static int take_resources(ZonedZones *z, uint32_t i)
+{
+    const ZonedGeometry *g = &z->geo;
+    int ret = check_active_resource(z, i);
+
+    if (ret < 0) {
+        return ret;
     }
     if (g->max_open && zoned_zones_nr_open(z) >= g->max_open) {
         if (z->lru_first == LRU_NONE) {
@@ -324,7 +352,8 @@ void zoned_zones_rollback(ZonedZones *z, uint32_t i, uint64_t end)
     BlockZoneState cond = zoned_zones_cond(z, i);
 
     assert(cond_is_active(cond) && end <= zoned_zones_end(z, i));
-    if (cond == BLK_ZS_CLOSED && end == zoned_zone_start(&z->geo, i)) {
+    if (cond == BLK_ZS_CLOSED &&
+        zone_is_blank(z, i, end, zoned_zones_ext_valid(z, i))) {
         /* It was closed while the write was in flight: nothing is left. */
         cond = BLK_ZS_EMPTY;
     }
@@ -400,8 +429,22 @@ static int mgmt_reset(ZonedZones *z, uint32_t i, bool all)
     case BLK_ZS_EOPEN:
     case BLK_ZS_CLOSED:
     case BLK_ZS_FULL:
-        change_zone(z, i, BLK_ZS_EMPTY, zoned_zone_start(&z->geo, i));
+        change_zone_and_ext(z, i, BLK_ZS_EMPTY, zoned_zone_start(&z->geo, i),
+                            false);
         return 1;
+    default:
+        return all ? 0 : -EPERM;
+    }
+}
+
+static int mgmt_offline(ZonedZones *z, uint32_t i, bool all)
+{
+    switch (zoned_zones_cond(z, i)) {
+    case BLK_ZS_RDONLY:
+        change_zone(z, i, BLK_ZS_OFFLINE, zoned_zones_end(z, i));
+        return 1;
+    case BLK_ZS_OFFLINE:
+        return 0;
     default:
         return all ? 0 : -EPERM;
     }
@@ -418,9 +461,27 @@ int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all)
         return mgmt_finish(z, i, all);
     case BLK_ZO_RESET:
         return mgmt_reset(z, i, all);
+    case BLK_ZO_OFFLINE:
+        return mgmt_offline(z, i, all);
     default:
         g_assert_not_reached();
     }
+}
+
+int zoned_zones_may_extend(const ZonedZones *z, uint32_t i)
+{
+    return zoned_zones_cond(z, i) == BLK_ZS_EMPTY ? check_active_resource(z, i)
+                                                  : -EPERM;
+}
+
+int zoned_zones_extend(ZonedZones *z, uint32_t i)
+{
+    int ret = zoned_zones_may_extend(z, i);
+
+    if (ret == 0) {
+        change_zone_and_ext(z, i, BLK_ZS_CLOSED, zoned_zones_end(z, i), true);
+    }
+    return ret;
 }
 
 void zoned_zones_describe(const ZonedZones *z, uint32_t i,
@@ -436,5 +497,6 @@ void zoned_zones_describe(const ZonedZones *z, uint32_t i,
         .wp = reported_wp(z, i, cond, word & ZONED_END_MASK),
         .type = zoned_zone_is_conv(&z->geo, i) ? BLK_ZT_CONV : BLK_ZT_SWR,
         .state = cond,
+        .ext_valid = word & ZONED_EXT_VALID,
     };
 }

@@ -6,8 +6,13 @@
  * changes the condition of a zone.
  *
  * The caller serializes all calls (the driver holds its lock), except for
- * zoned_zones_cond(), zoned_zones_end() and zoned_zones_describe(), which may
- * be called any time.
+ * zoned_zones_cond(), zoned_zones_end(), zoned_zones_ext_valid() and
+ * zoned_zones_describe(), which may be called any time.
+ *
+ * A zone may have a descriptor extension: bytes that the image holds, and that
+ * are valid from when they are set until the zone is reset.  A zone with a
+ * valid one is never EMPTY: without data, it is CLOSED where others would be
+ * EMPTY.
  *
  * Errors are those of the guest, and have errnos of their own so that they are
  * never taken for an error of the host:
@@ -45,10 +50,11 @@ typedef struct ZonedZones {
     ZonedGeometry geo;
 
     /*
-     * One word a zone: the condition (BlockZoneState) in bits 63..60, below it
-     * the byte address in the device up to which the zone was written.  For
-     * an open zone, writes in flight are included.  One word, so that a reader
-     * without the lock sees a condition and an address that belong together.
+     * One word a zone: the condition (BlockZoneState) in bits 63..60; in bit
+     * 59 whether its descriptor extension is valid; below it the byte address
+     * in the device up to which the zone was written.  For an open zone,
+     * writes in flight are included.  One word, so that a reader without the
+     * lock sees what belongs together.
      */
     uint64_t *zone;
 
@@ -105,14 +111,15 @@ void zoned_zones_begin_load(ZonedZones *z);
 
 /*
  * Sets zone @i to what is in an image: condition @cond, written up to byte @end
- * of the device (validated by the caller).  With @keep_open false, an open zone
- * becomes CLOSED, or EMPTY if nothing was written, as after a power cycle; else
- * it stays open as long as there are resources.  A zone that does not have the
- * condition of the image is dirty: whoever takes the image over from us must
- * not see it as it was.
+ * of the device, with or without a valid descriptor extension (validated by the
+ * caller).  With @keep_open false, an open zone becomes CLOSED, or EMPTY if
+ * nothing was written or set, as after a power cycle; else it stays open as
+ * long as there are resources.  A zone that does not have the condition of the
+ * image is dirty: whoever takes the image over from us must not see it as it
+ * was.
  */
 void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                      uint64_t end, bool keep_open);
+                      uint64_t end, bool ext_valid, bool keep_open);
 
 /* The same for a zone that nothing was ever written to. */
 void zoned_zones_load_new(ZonedZones *z, uint32_t i);
@@ -141,6 +148,18 @@ void zoned_zones_rollback(ZonedZones *z, uint32_t i, uint64_t end);
  */
 int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all);
 
+/*
+ * May the descriptor extension of zone @i be set now?
+ * Returns 0 or a negative errno.
+ */
+int zoned_zones_may_extend(const ZonedZones *z, uint32_t i);
+
+/*
+ * The descriptor extension of EMPTY zone @i is in the image: it is valid, and
+ * the zone is CLOSED.  Returns what zoned_zones_may_extend() does.
+ */
+int zoned_zones_extend(ZonedZones *z, uint32_t i);
+
 /* Zones that are open, implicitly or explicitly. */
 uint32_t zoned_zones_nr_open(const ZonedZones *z);
 
@@ -158,7 +177,8 @@ void zoned_zones_mark_dirty(ZonedZones *z, uint32_t i);
 void zoned_zones_mark_clean(ZonedZones *z);
 
 #define ZONED_COND_SHIFT 60
-#define ZONED_END_MASK ((1ULL << ZONED_COND_SHIFT) - 1)
+#define ZONED_EXT_VALID (1ULL << 59)
+#define ZONED_END_MASK (ZONED_EXT_VALID - 1)
 
 /* The condition of zone @i. */
 static inline BlockZoneState zoned_zones_cond(const ZonedZones *z, uint32_t i)
@@ -173,6 +193,12 @@ static inline BlockZoneState zoned_zones_cond(const ZonedZones *z, uint32_t i)
 static inline uint64_t zoned_zones_end(const ZonedZones *z, uint32_t i)
 {
     return qatomic_read__nocheck(&z->zone[i]) & ZONED_END_MASK;
+}
+
+/* Is the descriptor extension of zone @i valid? */
+static inline bool zoned_zones_ext_valid(const ZonedZones *z, uint32_t i)
+{
+    return qatomic_read__nocheck(&z->zone[i]) & ZONED_EXT_VALID;
 }
 
 #endif /* BLOCK_ZONED_ZONES_H */

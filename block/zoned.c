@@ -176,7 +176,7 @@ static int load_entries(BlockDriverState *bs, uint32_t first, uint32_t n,
                        length, i, s->header.data_offset + end);
             return -EINVAL;
         }
-        zoned_zones_load(&s->zones, i, entries[j].cond, end, keep_open);
+        zoned_zones_load(&s->zones, i, entries[j].cond, end, false, keep_open);
     }
     return 0;
 }

@@ -91,7 +91,17 @@ static Device *device_with_limits(uint32_t max_open, uint32_t max_active)
 /* Gives zone @i the condition @cond, with @written bytes in it. */
 static void put(Device *d, uint32_t i, BlockZoneState cond, uint64_t written)
 {
-    zoned_zones_load(&d->z, i, cond, i * d->z.geo.zone_size + written, true);
+    zoned_zones_load(&d->z, i, cond, i * d->z.geo.zone_size + written, false,
+                     true);
+    g_assert_cmpint(zoned_zones_cond(&d->z, i), ==, cond);
+}
+
+/* The same, with a valid descriptor extension. */
+static void put_extended(Device *d, uint32_t i, BlockZoneState cond,
+                         uint64_t written)
+{
+    zoned_zones_load(&d->z, i, cond, i * d->z.geo.zone_size + written, true,
+                     true);
     g_assert_cmpint(zoned_zones_cond(&d->z, i), ==, cond);
 }
 
@@ -155,6 +165,10 @@ static void check_derived(Device *d)
         uint64_t end = zoned_zones_end(z, i);
 
         nr[cond]++;
+        if (zoned_zones_ext_valid(z, i)) {
+            g_assert_cmpint(cond, !=, BLK_ZS_EMPTY);
+            g_assert_cmpint(cond, !=, BLK_ZS_NOT_WP);
+        }
         if (i < geo->nr_conv) {
             g_assert_cmpint(cond, ==, BLK_ZS_NOT_WP);
             g_assert_cmphex(end, ==, limit);
@@ -224,10 +238,10 @@ static void test_init(void)
 /*
  * The transitions: what each operation does to a zone of each condition.
  */
-enum { WRITE = 100 };
+enum { WRITE = 100, EXTEND };
 
 typedef struct Transition {
-    int op;                     /* BlockZoneOp or WRITE */
+    int op;                     /* BlockZoneOp, WRITE or EXTEND */
     BlockZoneState from;
     bool written;               /* has the zone data before? */
     int ret;                    /* of the operation on this zone */
@@ -263,6 +277,20 @@ static const Transition transitions[] = {
     { WRITE,         RDONLY,  Y,   -EPERM, RDONLY },
     { WRITE,         OFFLINE, N,   -EPERM, OFFLINE },
     { WRITE,         OFFLINE, Y,   -EPERM, OFFLINE },
+
+    { EXTEND,        NOT_WP,  Y,   -EPERM, NOT_WP },
+    { EXTEND,        EMPTY,   N,   0,      CLOSED },
+    { EXTEND,        IOPEN,   N,   -EPERM, IOPEN },
+    { EXTEND,        IOPEN,   Y,   -EPERM, IOPEN },
+    { EXTEND,        EOPEN,   N,   -EPERM, EOPEN },
+    { EXTEND,        EOPEN,   Y,   -EPERM, EOPEN },
+    { EXTEND,        CLOSED,  Y,   -EPERM, CLOSED },
+    { EXTEND,        FULL,    N,   -EPERM, FULL },
+    { EXTEND,        FULL,    Y,   -EPERM, FULL },
+    { EXTEND,        RDONLY,  N,   -EPERM, RDONLY },
+    { EXTEND,        RDONLY,  Y,   -EPERM, RDONLY },
+    { EXTEND,        OFFLINE, N,   -EPERM, OFFLINE },
+    { EXTEND,        OFFLINE, Y,   -EPERM, OFFLINE },
 
     { BLK_ZO_OPEN,   NOT_WP,  Y,   -EPERM, NOT_WP,  0, NOT_WP },
     { BLK_ZO_OPEN,   EMPTY,   N,   1,      EOPEN,   0, EMPTY },
@@ -319,6 +347,20 @@ static const Transition transitions[] = {
     { BLK_ZO_RESET,  RDONLY,  Y,   -EPERM, RDONLY,  0, RDONLY },
     { BLK_ZO_RESET,  OFFLINE, N,   -EPERM, OFFLINE, 0, OFFLINE },
     { BLK_ZO_RESET,  OFFLINE, Y,   -EPERM, OFFLINE, 0, OFFLINE },
+
+    { BLK_ZO_OFFLINE, NOT_WP, Y,   -EPERM, NOT_WP,  0, NOT_WP },
+    { BLK_ZO_OFFLINE, EMPTY,  N,   -EPERM, EMPTY,   0, EMPTY },
+    { BLK_ZO_OFFLINE, IOPEN,  N,   -EPERM, IOPEN,   0, IOPEN },
+    { BLK_ZO_OFFLINE, IOPEN,  Y,   -EPERM, IOPEN,   0, IOPEN },
+    { BLK_ZO_OFFLINE, EOPEN,  N,   -EPERM, EOPEN,   0, EOPEN },
+    { BLK_ZO_OFFLINE, EOPEN,  Y,   -EPERM, EOPEN,   0, EOPEN },
+    { BLK_ZO_OFFLINE, CLOSED, Y,   -EPERM, CLOSED,  0, CLOSED },
+    { BLK_ZO_OFFLINE, FULL,   N,   -EPERM, FULL,    0, FULL },
+    { BLK_ZO_OFFLINE, FULL,   Y,   -EPERM, FULL,    0, FULL },
+    { BLK_ZO_OFFLINE, RDONLY, N,   1,      OFFLINE, 1, OFFLINE },
+    { BLK_ZO_OFFLINE, RDONLY, Y,   1,      OFFLINE, 1, OFFLINE },
+    { BLK_ZO_OFFLINE, OFFLINE, N,  0,      OFFLINE, 0, OFFLINE },
+    { BLK_ZO_OFFLINE, OFFLINE, Y,  0,      OFFLINE, 0, OFFLINE },
 };
 
 static void check_transition(const Transition *t, bool all, uint32_t limit)
@@ -342,6 +384,10 @@ static void check_transition(const Transition *t, bool all, uint32_t limit)
                                       SECTOR);
         written += ret == 0 ? SECTOR : 0;
         changed = t->from != to;
+    } else if (t->op == EXTEND) {
+        g_assert_cmpint(zoned_zones_may_extend(&d->z, i), ==, t->ret);
+        ret = zoned_zones_extend(&d->z, i);
+        changed = ret == 0;
     } else {
         ret = zoned_zones_mgmt(&d->z, t->op, i, all);
         written = t->op == BLK_ZO_RESET && ret == 1 ? 0 : written;
@@ -349,6 +395,8 @@ static void check_transition(const Transition *t, bool all, uint32_t limit)
     }
     g_assert_cmpint(ret, ==, all ? t->all_ret : t->ret);
     check_zone(d, i, to, written);
+    g_assert_cmpint(zoned_zones_ext_valid(&d->z, i), ==,
+                    t->op == EXTEND && ret == 0);
     for (uint32_t other = 1; other < NR_ZONES; other++) {
         if (other != i) {
             check_zone(d, other, BLK_ZS_EMPTY, 0);
@@ -367,7 +415,7 @@ static void test_transitions(void)
 
         check_transition(t, false, 0);
         check_transition(t, false, 1);
-        if (t->op != WRITE) {
+        if (t->op < WRITE) {
             check_transition(t, true, 0);
             check_transition(t, true, 1);
         }
@@ -378,7 +426,8 @@ static void test_transitions(void)
 static void test_transitions_complete(void)
 {
     static const int ops[] = {
-        WRITE, BLK_ZO_OPEN, BLK_ZO_CLOSE, BLK_ZO_FINISH, BLK_ZO_RESET
+        WRITE, EXTEND, BLK_ZO_OPEN, BLK_ZO_CLOSE, BLK_ZO_FINISH, BLK_ZO_RESET,
+        BLK_ZO_OFFLINE,
     };
 
     for (int o = 0; o < ARRAY_SIZE(ops); o++) {
@@ -830,6 +879,122 @@ static void test_rollback_order(void)
 }
 
 /*
+ * Descriptor extensions.
+ */
+static void extend(Device *d, uint32_t i)
+{
+    g_assert_cmpint(zoned_zones_may_extend(&d->z, i), ==, 0);
+    g_assert_cmpint(zoned_zones_extend(&d->z, i), ==, 0);
+}
+
+static void check_extended(Device *d, uint32_t i, BlockZoneState cond,
+                           uint64_t written)
+{
+    BlockZoneDescriptor desc;
+
+    check_zone(d, i, cond, written);
+    g_assert_true(zoned_zones_ext_valid(&d->z, i));
+    zoned_zones_describe(&d->z, i, &desc);
+    g_assert_true(desc.ext_valid);
+}
+
+static void check_not_extended(Device *d, uint32_t i, BlockZoneState cond,
+                               uint64_t written)
+{
+    BlockZoneDescriptor desc;
+
+    check_zone(d, i, cond, written);
+    g_assert_false(zoned_zones_ext_valid(&d->z, i));
+    zoned_zones_describe(&d->z, i, &desc);
+    g_assert_false(desc.ext_valid);
+}
+
+/* An extension stays, whatever becomes of the zone, until it is reset. */
+static void test_extension_stays(void)
+{
+    g_autoptr(Device) d = device_with_limits(2, 2);
+
+    extend(d, 1);
+    check_extended(d, 1, CLOSED, 0);
+    g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 1), ==, 0);
+    check_extended(d, 1, CLOSED, 0);
+    g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 1), ==, 1);
+    check_extended(d, 1, EOPEN, 0);
+    g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 1), ==, 1);
+    check_extended(d, 1, CLOSED, 0);
+    g_assert_cmpuint(d->z.nr_unsettled, ==, 0);
+
+    write_zone(d, 1, SECTOR);
+    check_extended(d, 1, IOPEN, SECTOR);
+    g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 1), ==, 1);
+    check_extended(d, 1, CLOSED, SECTOR);
+    write_zone(d, 1, CAPACITY - SECTOR);
+    check_extended(d, 1, FULL, CAPACITY);
+    g_assert_cmpint(zoned_zones_extend(&d->z, 1), ==, -EPERM);
+
+    g_assert_cmpint(mgmt(d, BLK_ZO_RESET, 1), ==, 1);
+    check_not_extended(d, 1, EMPTY, 0);
+    extend(d, 1);
+    g_assert_cmpint(mgmt(d, BLK_ZO_FINISH, 1), ==, 1);
+    check_extended(d, 1, FULL, 0);
+    commit(d);
+    extend(d, 2);
+    g_assert_cmpint(mgmt(d, BLK_ZO_RESET, 2), ==, 1);
+    check_not_extended(d, 2, EMPTY, 0);
+    g_assert_cmpuint(d->z.nr_unsettled, ==, 1);
+    check_extended(d, 1, FULL, 0);
+
+    put_extended(d, 3, RDONLY, SECTOR);
+    g_assert_cmpint(mgmt(d, BLK_ZO_OFFLINE, 3), ==, 1);
+    check_extended(d, 3, OFFLINE, SECTOR);
+}
+
+/* A zone with an extension is CLOSED where others would be EMPTY. */
+static void test_extension_unwritten(void)
+{
+    g_autoptr(Device) d = device_with_limits(1, 3);
+
+    /* By a write that fails */
+    extend(d, 1);
+    g_assert_cmpint(begin(d, 1, SECTOR), ==, 0);
+    g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 1), ==, 1);
+    zoned_zones_rollback(&d->z, 1, ZONE_SIZE);
+    check_extended(d, 1, CLOSED, 0);
+
+    /* For want of open resources */
+    g_assert_cmpint(begin(d, 1, SECTOR), ==, 0);
+    zoned_zones_rollback(&d->z, 1, ZONE_SIZE);
+    check_extended(d, 1, IOPEN, 0);
+    write_zone(d, 2, SECTOR);
+    check_extended(d, 1, CLOSED, 0);
+    g_assert_cmpuint(d->z.nr_unsettled, ==, 0);
+}
+
+/* It needs an active resource, and no open one. */
+static void test_extension_limits(void)
+{
+    g_autoptr(Device) d = device_with_limits(1, 3);
+
+    g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 1), ==, 1);
+    extend(d, 2);
+    check_zone(d, 1, EOPEN, 0);
+    extend(d, 3);
+    g_assert_cmpint(zoned_zones_may_extend(&d->z, 4), ==, -EOVERFLOW);
+    g_assert_cmpint(zoned_zones_extend(&d->z, 4), ==, -EOVERFLOW);
+    check_not_extended(d, 4, EMPTY, 0);
+
+    /* That of a zone which stops to be active is not free before a commit. */
+    g_assert_cmpint(mgmt(d, BLK_ZO_RESET, 3), ==, 1);
+    g_assert_cmpint(zoned_zones_may_extend(&d->z, 4), ==, -EAGAIN);
+    g_assert_cmpint(zoned_zones_extend(&d->z, 4), ==, -EAGAIN);
+    check_not_extended(d, 4, EMPTY, 0);
+    commit(d);
+    extend(d, 4);
+    g_assert_cmpint(begin(d, 5, SECTOR), ==, -EOVERFLOW);
+    check_extended(d, 4, CLOSED, 0);
+}
+
+/*
  * Geometry.
  */
 static void test_conventional(void)
@@ -853,7 +1018,7 @@ static void test_conventional(void)
         g_assert_cmpint(desc.state, ==, BLK_ZS_NOT_WP);
         g_assert_cmphex(d->wp[i], ==, desc.wp | CONV_BIT);
     }
-    for (int op = BLK_ZO_OPEN; op <= BLK_ZO_RESET; op++) {
+    for (int op = BLK_ZO_OPEN; op <= BLK_ZO_OFFLINE; op++) {
         g_assert_cmpint(mgmt_all(d, op), ==, 0);
         g_assert_cmpint(mgmt(d, op, 4), ==, -EPERM);
     }
@@ -962,6 +1127,8 @@ static void test_all_others(void)
                            FULL } },
         { BLK_ZO_RESET, { EMPTY, EMPTY, EMPTY, EMPTY, EMPTY, RDONLY, OFFLINE,
                           EMPTY } },
+        { BLK_ZO_OFFLINE, { EMPTY, IOPEN, EOPEN, CLOSED, FULL, OFFLINE, OFFLINE,
+                            EOPEN } },
     };
     static const BlockZoneState from[8] = {
         EMPTY, IOPEN, EOPEN, CLOSED, FULL, RDONLY, OFFLINE, EOPEN
@@ -987,19 +1154,28 @@ static void test_all_others(void)
 /*
  * Opening an image.
  */
-static void check_load(BlockZoneState cond, uint64_t written, bool keep_open,
-                       BlockZoneState expected)
+static void check_load_ext(BlockZoneState cond, uint64_t written,
+                           bool ext_valid, bool keep_open,
+                           BlockZoneState expected)
 {
     for (uint32_t limit = 0; limit < 3; limit++) {
         g_autoptr(Device) d = device_with_limits(limit, limit);
 
-        zoned_zones_load(&d->z, 2, cond, 2 * ZONE_SIZE + written, keep_open);
+        zoned_zones_load(&d->z, 2, cond, 2 * ZONE_SIZE + written, ext_valid,
+                         keep_open);
         check_zone(d, 2, expected, written);
+        g_assert_cmpint(zoned_zones_ext_valid(&d->z, 2), ==, ext_valid);
         g_assert_cmpuint(zoned_zones_nr_active(&d->z), ==, is_active(expected));
         /* Whoever takes the image over must not see what it was. */
         g_assert_cmpuint(d->z.nr_dirty, ==, cond != expected);
         g_assert_cmpuint(d->z.nr_unsettled, ==, 0);
     }
+}
+
+static void check_load(BlockZoneState cond, uint64_t written, bool keep_open,
+                       BlockZoneState expected)
+{
+    check_load_ext(cond, written, false, keep_open, expected);
 }
 
 static void test_load(void)
@@ -1025,15 +1201,33 @@ static void test_load(void)
     check_load(EOPEN, 0, true, EOPEN);
 }
 
+static void test_load_extended(void)
+{
+    for (int keep_open = 0; keep_open < 2; keep_open++) {
+        check_load_ext(CLOSED, SECTOR, true, keep_open, CLOSED);
+        check_load_ext(CLOSED, 0, true, keep_open, CLOSED);
+        check_load_ext(FULL, 0, true, keep_open, FULL);
+        check_load_ext(FULL, CAPACITY, true, keep_open, FULL);
+        check_load_ext(RDONLY, 0, true, keep_open, RDONLY);
+        check_load_ext(OFFLINE, SECTOR, true, keep_open, OFFLINE);
+    }
+    check_load_ext(IOPEN, SECTOR, true, false, CLOSED);
+    check_load_ext(EOPEN, SECTOR, true, false, CLOSED);
+    check_load_ext(IOPEN, 0, true, false, CLOSED);
+    check_load_ext(EOPEN, 0, true, false, CLOSED);
+    check_load_ext(IOPEN, 0, true, true, IOPEN);
+    check_load_ext(EOPEN, 0, true, true, EOPEN);
+}
+
 /* Zones stay open as long as there are resources. */
 static void test_load_keep_open(void)
 {
     g_autoptr(Device) d = device_with_limits(2, 0);
 
-    zoned_zones_load(&d->z, 1, EOPEN, ZONE_SIZE, true);
-    zoned_zones_load(&d->z, 2, IOPEN, 2 * ZONE_SIZE + SECTOR, true);
-    zoned_zones_load(&d->z, 3, IOPEN, 3 * ZONE_SIZE + SECTOR, true);
-    zoned_zones_load(&d->z, 4, EOPEN, 4 * ZONE_SIZE, true);
+    zoned_zones_load(&d->z, 1, EOPEN, ZONE_SIZE, false, true);
+    zoned_zones_load(&d->z, 2, IOPEN, 2 * ZONE_SIZE + SECTOR, false, true);
+    zoned_zones_load(&d->z, 3, IOPEN, 3 * ZONE_SIZE + SECTOR, false, true);
+    zoned_zones_load(&d->z, 4, EOPEN, 4 * ZONE_SIZE, false, true);
     check_zone(d, 1, EOPEN, 0);
     check_zone(d, 2, IOPEN, SECTOR);
     check_zone(d, 3, CLOSED, SECTOR);
@@ -1054,11 +1248,11 @@ static void test_load_again(void)
     for (int n = 0; n < 2; n++) {
         zoned_zones_begin_load(&d->z);
         g_assert_cmpuint(d->z.nr_dirty, ==, 0);
-        zoned_zones_load(&d->z, 1, EOPEN, ZONE_SIZE, true);
-        zoned_zones_load(&d->z, 2, EMPTY, 2 * ZONE_SIZE, true);
-        zoned_zones_load(&d->z, 3, FULL, 3 * ZONE_SIZE, true);
-        zoned_zones_load(&d->z, 4, EMPTY, 4 * ZONE_SIZE, true);
-        zoned_zones_load(&d->z, 5, IOPEN, 5 * ZONE_SIZE + SECTOR, true);
+        zoned_zones_load(&d->z, 1, EOPEN, ZONE_SIZE, false, true);
+        zoned_zones_load(&d->z, 2, EMPTY, 2 * ZONE_SIZE, false, true);
+        zoned_zones_load(&d->z, 3, FULL, 3 * ZONE_SIZE, false, true);
+        zoned_zones_load(&d->z, 4, EMPTY, 4 * ZONE_SIZE, false, true);
+        zoned_zones_load(&d->z, 5, IOPEN, 5 * ZONE_SIZE + SECTOR, false, true);
         check_zone(d, 1, EOPEN, 0);
         check_zone(d, 4, EMPTY, 0);
         check_zone(d, 5, IOPEN, SECTOR);
@@ -1141,6 +1335,7 @@ typedef struct ModelZone {
     uint64_t capacity;
     BlockZoneState cond;
     uint64_t written;           /* including writes in flight */
+    bool extended;              /* has a valid descriptor extension */
     uint64_t last_write;        /* when, by the model's clock */
 
     /* Where writes in flight begin and end, the oldest first */
@@ -1294,13 +1489,13 @@ static void model_change(Model *m, uint32_t i, BlockZoneState cond)
 
 static void model_close(Model *m, uint32_t i)
 {
-    model_change(m, i, m->zone[i].written ? CLOSED : EMPTY);
+    bool blank = !m->zone[i].written && !m->zone[i].extended;
+
+    model_change(m, i, blank ? EMPTY : CLOSED);
 }
 
-static int model_take_resources(Model *m, uint32_t i)
+static int model_check_active(Model *m, uint32_t i)
 {
-    ModelZone *oldest = NULL;
-
     if (m->max_active && m->zone[i].cond == EMPTY) {
         if (model_nr_active(m) >= m->max_active) {
             return -EOVERFLOW;
@@ -1308,6 +1503,17 @@ static int model_take_resources(Model *m, uint32_t i)
         if (model_nr_active(m) + model_nr_unsettled(m) >= m->max_active) {
             return -EAGAIN;
         }
+    }
+    return 0;
+}
+
+static int model_take_resources(Model *m, uint32_t i)
+{
+    ModelZone *oldest = NULL;
+    int ret = model_check_active(m, i);
+
+    if (ret < 0) {
+        return ret;
     }
     if (m->max_open && model_nr_open(m) >= m->max_open) {
         for (uint32_t j = 0; j < m->nr_zones; j++) {
@@ -1357,11 +1563,35 @@ static int model_begin_write(Model *m, uint32_t i, uint64_t offset,
     return 0;
 }
 
+static int model_extend(Model *m, uint32_t i)
+{
+    ModelZone *zone = &m->zone[i];
+    int ret;
+
+    if (zone->cond != EMPTY) {
+        return -EPERM;
+    }
+    ret = model_check_active(m, i);
+    if (ret < 0) {
+        return ret;
+    }
+    model_change(m, i, CLOSED);
+    zone->extended = true;
+    return 0;
+}
+
 static int model_mgmt(Model *m, BlockZoneOp op, uint32_t i, bool all)
 {
     ModelZone *zone = &m->zone[i];
     int ret;
 
+    if (op == BLK_ZO_OFFLINE) {
+        if (zone->cond == RDONLY) {
+            model_change(m, i, OFFLINE);
+            return 1;
+        }
+        return all || zone->cond == OFFLINE ? 0 : -EPERM;
+    }
     if (zone->cond == NOT_WP || zone->cond == RDONLY || zone->cond == OFFLINE) {
         return all ? 0 : -EPERM;
     }
@@ -1411,6 +1641,7 @@ static int model_mgmt(Model *m, BlockZoneOp op, uint32_t i, bool all)
     }
     model_change(m, i, EMPTY);
     zone->written = 0;
+    zone->extended = false;
     return 1;
 }
 
@@ -1438,6 +1669,8 @@ static void compare_zone(Model *m, uint32_t i)
     MUST_BE(m, "type", i, desc.type,
             zone->conventional ? BLK_ZT_CONV : BLK_ZT_SWR);
     MUST_BE(m, "described condition", i, desc.state, zone->cond);
+    MUST_BE(m, "extension", i, zoned_zones_ext_valid(z, i), zone->extended);
+    MUST_BE(m, "described extension", i, desc.ext_valid, zone->extended);
 }
 
 static void compare_counts(Model *m)
@@ -1579,8 +1812,8 @@ static void fail_write(Model *m, uint32_t i, int n)
     zone->nr_in_flight = n;
     zoned_zones_rollback(&m->device->z, i, zone->start + zone->written);
 
-    if (zone->cond == CLOSED && !zone->written) {
-        model_change(m, i, EMPTY);
+    if (zone->cond == CLOSED) {
+        model_close(m, i);
     } else {
         model_change(m, i, zone->cond);
     }
@@ -1684,6 +1917,29 @@ static void step_mgmt(Model *m, BlockZoneOp op, uint32_t i)
     }
 }
 
+static int do_extend(Model *m, uint32_t i)
+{
+    int ret, expected;
+
+    doing(m, "extend zone %u", i);
+    ret = zoned_zones_may_extend(&m->device->z, i);
+    MUST_BE(m, "result in advance", i, zoned_zones_extend(&m->device->z, i),
+            ret);
+    expected = model_extend(m, i);
+    MUST_BE(m, "result", i, ret, expected);
+    return ret;
+}
+
+static void step_extend(Model *m, uint32_t i)
+{
+    if (do_extend(m, i) == -EAGAIN) {
+        commit_all(m);
+        if (do_extend(m, i) == -EAGAIN) {
+            model_fail(m, "no resource after a commit");
+        }
+    }
+}
+
 static void step_mgmt_all(Model *m, BlockZoneOp op)
 {
     for (uint32_t i = 0; i < m->nr_zones; i++) {
@@ -1723,13 +1979,14 @@ static void step_reopen(Model *m)
             zone->cond = fate ? RDONLY : OFFLINE;
         } else if ((zone->cond == RDONLY || zone->cond == OFFLINE) &&
                    fate < 50) {
-            zone->cond = zone->written ? FULL : EMPTY;
+            zone->cond = zone->written || zone->extended ? FULL : EMPTY;
         }
 
         image_cond = zone->cond;
         if (!zone->conventional) {
             zoned_zones_load(&m->device->z, i, zone->cond,
-                             zone->start + zone->written, keep_open);
+                             zone->start + zone->written, zone->extended,
+                             keep_open);
         }
 
         if (zone->cond == IOPEN || zone->cond == EOPEN) {
@@ -1740,7 +1997,7 @@ static void step_reopen(Model *m)
                 zone->cond = CLOSED;
             }
         }
-        if (zone->cond == CLOSED && !zone->written) {
+        if (zone->cond == CLOSED && !zone->written && !zone->extended) {
             zone->cond = EMPTY;
         }
         if (zone->cond != image_cond) {
@@ -1758,7 +2015,7 @@ static BlockZoneOp random_op(Model *m)
 {
     static const BlockZoneOp ops[] = {
         BLK_ZO_OPEN, BLK_ZO_OPEN, BLK_ZO_OPEN, BLK_ZO_CLOSE, BLK_ZO_CLOSE,
-        BLK_ZO_FINISH, BLK_ZO_RESET, BLK_ZO_RESET,
+        BLK_ZO_FINISH, BLK_ZO_RESET, BLK_ZO_RESET, BLK_ZO_OFFLINE,
     };
 
     return ops[pick(m, ARRAY_SIZE(ops))];
@@ -1778,6 +2035,8 @@ static void random_step(Model *m)
 
     if (kind < 450 && m->zone[i].cond == FULL && chance(m, 70)) {
         step_mgmt(m, BLK_ZO_RESET, i);
+    } else if (kind < 450 && m->zone[i].cond == EMPTY && chance(m, 20)) {
+        step_extend(m, i);
     } else if (kind < 450) {
         step_write(m, i);
     } else if (kind < 700) {
@@ -1791,7 +2050,9 @@ static void random_step(Model *m)
     } else if (kind < 930) {
         step_mgmt(m, random_op(m), i);
     } else if (kind < 935) {
-        step_mgmt_all(m, pick(m, 4));
+        step_mgmt_all(m, pick(m, BLK_ZO_OFFLINE + 1));
+    } else if (kind < 945) {
+        step_extend(m, i);
     } else if (kind < 990) {
         if (m->committing) {
             step_commit_end(m);
@@ -1911,11 +2172,16 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/zones/rollback/fill", test_rollback_fill);
     g_test_add_func("/zoned/zones/rollback/closed", test_rollback_closed);
     g_test_add_func("/zoned/zones/rollback/order", test_rollback_order);
+    g_test_add_func("/zoned/zones/extension/stays", test_extension_stays);
+    g_test_add_func("/zoned/zones/extension/unwritten",
+                    test_extension_unwritten);
+    g_test_add_func("/zoned/zones/extension/limits", test_extension_limits);
     g_test_add_func("/zoned/zones/geometry/conventional", test_conventional);
     g_test_add_func("/zoned/zones/geometry/last-zone", test_geometries);
     g_test_add_func("/zoned/zones/all/open", test_all_open);
     g_test_add_func("/zoned/zones/all/others", test_all_others);
     g_test_add_func("/zoned/zones/load/conditions", test_load);
+    g_test_add_func("/zoned/zones/load/extended", test_load_extended);
     g_test_add_func("/zoned/zones/load/keep-open", test_load_keep_open);
     g_test_add_func("/zoned/zones/load/again", test_load_again);
     g_test_add_func("/zoned/zones/dirty/bits", test_dirty);
