@@ -4,7 +4,8 @@
  * The node was opened with BDRV_O_CHECK: the header is valid, or what was left
  * of it determined the rest (zoned_header_rebuild()), but the zones may be
  * anything.  Here the table is read again, and each entry that cannot be is
- * reported with its zone and value.
+ * reported with its zone and value.  What is in descriptor extensions is the
+ * guest's, so any bytes are right there.
  *
  * A repair gives up no data.  An impossible entry becomes FULL up to the
  * capacity of the zone: all that may have been written can be read, and a reset
@@ -35,14 +36,15 @@ static void report_corruption(ZonedCheck *c, Error *err)
 }
 
 /* Sets zone @i to what can be said about it. */
-static void coroutine_fn repair_zone(ZonedCheck *c, uint32_t i, uint64_t end)
+static void coroutine_fn repair_zone(ZonedCheck *c, uint32_t i, uint64_t end,
+                                     bool ext_valid)
 {
     BDRVZonedState *s = c->bs->opaque;
     bool conv = zoned_zone_is_conv(&s->header.geo, i);
 
     qemu_spin_lock(&s->lock);
     zoned_zones_load(&s->zones, i, conv ? BLK_ZS_NOT_WP : BLK_ZS_FULL, end,
-                     false, false);
+                     ext_valid && !conv, false);
     zoned_zones_mark_dirty(&s->zones, i);
     qemu_spin_unlock(&s->lock);
 }
@@ -54,7 +56,7 @@ static bool entry_is_active(const ZonedGeometry *geo, uint32_t i,
     case BLK_ZS_IOPEN:
     case BLK_ZS_EOPEN:
     case BLK_ZS_CLOSED:
-        return entry->end > zoned_zone_start(geo, i);
+        return entry->end > zoned_zone_start(geo, i) || entry->ext_valid;
     default:
         return false;
     }
@@ -99,7 +101,7 @@ static void coroutine_fn check_zone(ZonedCheck *c, uint32_t i, uint64_t raw)
 
     report_corruption(c, err);
     if (c->fix) {
-        repair_zone(c, i, entry.end);
+        repair_zone(c, i, entry.end, entry.ext_valid);
         c->result->corruptions_fixed++;
     }
 }

@@ -64,6 +64,7 @@ static void encode_block(BDRVZonedState *s, uint32_t block, uint8_t *buf)
         ZonedEntry entry = {
             .cond = zoned_zones_cond(&s->zones, i),
             .end = zoned_inflight_stable(s, i),
+            .ext_valid = zoned_zones_ext_valid(&s->zones, i),
         };
 
         raw[j] = zoned_entry_encode(geo, i, &entry);

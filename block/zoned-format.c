@@ -18,6 +18,9 @@
 #define ENTRY_CONV (1ULL << 59)
 #define ENTRY_ADDRESS_MASK (ENTRY_CONV - 1)
 
+/* In an image with extensions; else it is a bit of the address. */
+#define ENTRY_EXT_VALID (1ULL << 58)
+
 /* The header in the image; all numbers are little-endian. */
 typedef struct QEMU_PACKED ZonedDiskHeader {
     uint8_t magic[4];
@@ -52,6 +55,29 @@ static uint32_t header_checksum(const ZonedDiskHeader *disk)
 
     copy.checksum = 0;
     return crc32c(0xffffffff, (const uint8_t *)&copy, sizeof(copy));
+}
+
+static bool extension_size_validate(const ZonedGeometry *geo, Error **errp)
+{
+    uint32_t size = geo->zd_extension_size;
+
+    if (size > ZONED_EXTENSION_MAX || size % ZONED_EXTENSION_UNIT) {
+        error_setg(errp, "Zone descriptor extensions of %u bytes are impossible"
+                   ": use a multiple of %d up to %d, for example %d", size,
+                   ZONED_EXTENSION_UNIT, ZONED_EXTENSION_MAX,
+                   size > ZONED_EXTENSION_MAX
+                   ? ZONED_EXTENSION_MAX
+                   : (int)ROUND_UP(size, ZONED_EXTENSION_UNIT));
+        return false;
+    }
+    if (size && geo->size > ZONED_MAX_SIZE_EXTENDED) {
+        error_setg(errp, "A device of %" PRIu64 " bytes is too large for zone "
+                   "descriptor extensions: use at most %" PRIu64 " bytes, or "
+                   "no extensions", geo->size,
+                   (uint64_t)ZONED_MAX_SIZE_EXTENDED);
+        return false;
+    }
+    return true;
 }
 
 bool zoned_geometry_validate(const ZonedGeometry *geo, Error **errp)
@@ -107,12 +133,18 @@ bool zoned_geometry_validate(const ZonedGeometry *geo, Error **errp)
                    geo->max_active);
         return false;
     }
-    return true;
+    return extension_size_validate(geo, errp);
 }
 
 uint64_t zoned_table_size(const ZonedGeometry *geo)
 {
     return ROUND_UP((uint64_t)geo->nr_zones * ZONED_ENTRY_SIZE,
+                    ZONED_TABLE_BLOCK);
+}
+
+uint64_t zoned_extension_table_size(const ZonedGeometry *geo)
+{
+    return ROUND_UP((uint64_t)geo->nr_zones * geo->zd_extension_size,
                     ZONED_TABLE_BLOCK);
 }
 
@@ -126,10 +158,13 @@ uint64_t zoned_header_min_file_size(const ZonedHeader *h)
 
 void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo)
 {
+    uint64_t table_end = ZONED_TABLE_OFFSET + zoned_table_size(geo);
+
     *h = (ZonedHeader) {
         .geo = *geo,
         .table_offset = ZONED_TABLE_OFFSET,
-        .data_offset = ROUND_UP(ZONED_TABLE_OFFSET + zoned_table_size(geo),
+        .extension_offset = geo->zd_extension_size ? table_end : 0,
+        .data_offset = ROUND_UP(table_end + zoned_extension_table_size(geo),
                                 ZONED_DATA_ALIGNMENT),
     };
 }
@@ -154,8 +189,10 @@ void zoned_header_encode(const ZonedHeader *h, uint8_t *buf)
         .max_active = cpu_to_le32(geo->max_active),
         .max_append_sectors = cpu_to_le32(geo->max_append_sectors),
         .model = cpu_to_le32(HEADER_MODEL_HOST_MANAGED),
+        .zd_extension_size = cpu_to_le32(geo->zd_extension_size),
         .table_offset = cpu_to_le64(h->table_offset),
         .data_offset = cpu_to_le64(h->data_offset),
+        .zd_extension_offset = cpu_to_le64(h->extension_offset),
     };
 
     disk.checksum = cpu_to_le32(header_checksum(&disk));
@@ -210,18 +247,41 @@ static int check_identity(const ZonedDiskHeader *disk, Error **errp)
                    le32_to_cpu(disk->model));
         return -ENOTSUP;
     }
-    if (disk->zd_extension_size || disk->zd_extension_offset) {
-        error_setg(errp, "Unsupported zone descriptor extension of %u bytes in "
-                   "zoned image", le32_to_cpu(disk->zd_extension_size));
-        return -ENOTSUP;
-    }
     return 0;
+}
+
+/*
+ * Does the table of extensions begin at or behind @limit?  Then its end becomes
+ * @limit.
+ */
+static bool check_extension_table(const ZonedHeader *h, uint64_t *limit,
+                                  Error **errp)
+{
+    uint64_t size = zoned_extension_table_size(&h->geo);
+    uint64_t offset = h->extension_offset;
+
+    if (size == 0) {
+        if (offset) {
+            error_setg(errp, "Zone descriptor extension offset %" PRIu64
+                       " in zoned image, which has no extensions", offset);
+        }
+        return offset == 0;
+    }
+    if (offset < *limit || !QEMU_IS_ALIGNED(offset, ZONED_TABLE_BLOCK) ||
+        offset > INT64_MAX - size) {
+        error_setg(errp, "Zone descriptor extension offset %" PRIu64
+                   " in zoned image is invalid", offset);
+        return false;
+    }
+    *limit = offset + size;
+    return true;
 }
 
 /* Do the parts of the image follow one another, without overflow? */
 static bool check_layout(const ZonedHeader *h, Error **errp)
 {
     uint64_t table_size = zoned_table_size(&h->geo);
+    uint64_t limit;
 
     if (h->table_offset < ZONED_HEADER_SIZE ||
         !QEMU_IS_ALIGNED(h->table_offset, ZONED_TABLE_BLOCK) ||
@@ -230,7 +290,11 @@ static bool check_layout(const ZonedHeader *h, Error **errp)
                    "invalid", h->table_offset);
         return false;
     }
-    if (h->data_offset < h->table_offset + table_size ||
+    limit = h->table_offset + table_size;
+    if (!check_extension_table(h, &limit, errp)) {
+        return false;
+    }
+    if (h->data_offset < limit ||
         !QEMU_IS_ALIGNED(h->data_offset, ZONED_DATA_ALIGNMENT) ||
         h->data_offset > INT64_MAX - h->geo.size) {
         error_setg(errp, "Data offset %" PRIu64 " in zoned image is invalid",
@@ -262,11 +326,13 @@ int zoned_header_decode(ZonedHeader *h, const uint8_t *buf, Error **errp)
             .max_open = le32_to_cpu(disk.max_open),
             .max_active = le32_to_cpu(disk.max_active),
             .max_append_sectors = le32_to_cpu(disk.max_append_sectors),
+            .zd_extension_size = le32_to_cpu(disk.zd_extension_size),
         },
         .incompatible_features = le64_to_cpu(disk.incompatible_features),
         .compatible_features = le64_to_cpu(disk.compatible_features),
         .autoclear_features = le64_to_cpu(disk.autoclear_features),
         .table_offset = le64_to_cpu(disk.table_offset),
+        .extension_offset = le64_to_cpu(disk.zd_extension_offset),
         .data_offset = le64_to_cpu(disk.data_offset),
     };
 
@@ -339,8 +405,9 @@ uint64_t zoned_entry_encode(const ZonedGeometry *geo, uint32_t i,
                             const ZonedEntry *entry)
 {
     uint64_t conv = zoned_zone_is_conv(geo, i) ? ENTRY_CONV : 0;
+    uint64_t ext = entry->ext_valid ? ENTRY_EXT_VALID : 0;
 
-    return cpu_to_le64((uint64_t)entry->cond << ENTRY_COND_SHIFT | conv |
+    return cpu_to_le64((uint64_t)entry->cond << ENTRY_COND_SHIFT | conv | ext |
                        entry->end);
 }
 
@@ -367,16 +434,27 @@ const char *zoned_cond_name(BlockZoneState cond)
     return "unknown";
 }
 
-/*
- * For each condition, one more than the bytes that may be written in zone @i if
- * it is sequential; 0 if it cannot have the condition.
- */
-static void written_limits(const ZonedGeometry *geo, uint32_t i,
-                           uint64_t limits[16])
+/* What the entry of a sequential zone may say. */
+typedef struct EntryRules {
+    /* The bit that says that the extension is valid, 0 if there is none. */
+    uint64_t ext_bit;
+
+    /*
+     * Without and with a valid extension, for each condition: one more than the
+     * bytes that may be written in the zone; 0 if it cannot have the condition.
+     */
+    uint64_t limits[2][16];
+} EntryRules;
+
+/* The rules for zone @i. */
+static void entry_rules(const ZonedGeometry *geo, uint32_t i, EntryRules *rules)
 {
     uint64_t capacity = MIN(geo->zone_capacity, zoned_zone_length(geo, i));
+    uint64_t *limits = rules->limits[0];
 
-    memset(limits, 0, 16 * sizeof(limits[0]));
+    *rules = (EntryRules) {
+        .ext_bit = geo->zd_extension_size ? ENTRY_EXT_VALID : 0,
+    };
     limits[BLK_ZS_EMPTY] = 1;
     limits[BLK_ZS_IOPEN] = capacity - ZONED_WRITE_GRANULARITY + 1;
     limits[BLK_ZS_EOPEN] = capacity - ZONED_WRITE_GRANULARITY + 1;
@@ -384,6 +462,9 @@ static void written_limits(const ZonedGeometry *geo, uint32_t i,
     limits[BLK_ZS_RDONLY] = capacity + 1;
     limits[BLK_ZS_FULL] = capacity + 1;
     limits[BLK_ZS_OFFLINE] = capacity + 1;
+
+    memcpy(rules->limits[1], limits, sizeof(rules->limits[1]));
+    rules->limits[1][BLK_ZS_EMPTY] = 0;
 }
 
 static uint64_t conv_value(const ZonedGeometry *geo, uint32_t i)
@@ -394,18 +475,19 @@ static uint64_t conv_value(const ZonedGeometry *geo, uint32_t i)
 
 /* Reads @value, an entry of a zone; true if zone @i may have it. */
 static inline bool decode_value(const ZonedGeometry *geo, uint32_t i,
-                                const uint64_t limits[16], uint64_t value,
+                                const EntryRules *rules, uint64_t value,
                                 ZonedEntry *entry)
 {
     BlockZoneState cond = value >> ENTRY_COND_SHIFT;
-    uint64_t end = value & ENTRY_ADDRESS_MASK;
+    bool ext_valid = value & rules->ext_bit;
+    uint64_t end = value & ENTRY_ADDRESS_MASK & ~rules->ext_bit;
 
-    *entry = (ZonedEntry) { .cond = cond, .end = end };
+    *entry = (ZonedEntry) { .cond = cond, .end = end, .ext_valid = ext_valid };
     if (zoned_zone_is_conv(geo, i)) {
         return value == conv_value(geo, i);
     }
     return !(value & ENTRY_CONV) &&
-           end - zoned_zone_start(geo, i) < limits[cond] &&
+           end - zoned_zone_start(geo, i) < rules->limits[ext_valid][cond] &&
            QEMU_IS_ALIGNED(end, ZONED_WRITE_GRANULARITY);
 }
 
@@ -413,17 +495,17 @@ uint32_t zoned_entries_decode(const ZonedGeometry *geo, uint32_t first,
                               uint32_t n, const uint64_t *raw,
                               ZonedEntry *entries)
 {
-    uint64_t limits[16];
+    EntryRules rules;
     uint32_t last = geo->nr_zones - 1;
     uint32_t j;
 
-    written_limits(geo, first, limits);
+    entry_rules(geo, first, &rules);
     for (j = 0; j < n; j++) {
         /* The last zone may be smaller than the others. */
         if (first + j == last) {
-            written_limits(geo, last, limits);
+            entry_rules(geo, last, &rules);
         }
-        if (!decode_value(geo, first + j, limits, le64_to_cpu(raw[j]),
+        if (!decode_value(geo, first + j, &rules, le64_to_cpu(raw[j]),
                           &entries[j])) {
             break;
         }
@@ -433,24 +515,28 @@ uint32_t zoned_entries_decode(const ZonedGeometry *geo, uint32_t first,
 
 /* Says what is wrong with @value, which is no valid entry of zone @i. */
 static void explain_value(const ZonedGeometry *geo, uint32_t i, uint64_t value,
-                          const uint64_t limits[16], const ZonedEntry *entry,
+                          const EntryRules *rules, const ZonedEntry *entry,
                           Error **errp)
 {
     bool conv = zoned_zone_is_conv(geo, i);
     const char *type = conv ? "conventional" : "sequential";
+    const char *name = zoned_cond_name(entry->cond);
 
     if (conv != !!(value & ENTRY_CONV)) {
         error_setg(errp, "Zone %u is %s, but its entry 0x%016" PRIx64
                    " says otherwise", i, type, value);
-    } else if (conv ? entry->cond != BLK_ZS_NOT_WP : !limits[entry->cond]) {
+    } else if (conv ? entry->cond != BLK_ZS_NOT_WP
+                    : !rules->limits[0][entry->cond]) {
         error_setg(errp, "Zone %u is %s and cannot have condition 0x%x (%s)",
-                   i, type, entry->cond, zoned_cond_name(entry->cond));
+                   i, type, entry->cond, name);
+    } else if (entry->ext_valid && (conv || !rules->limits[1][entry->cond])) {
+        error_setg(errp, "Zone %u is %s and cannot have a valid descriptor "
+                   "extension", i, name);
     } else {
         error_setg(errp, "Zone %u is %s and cannot be written up to byte %"
                    PRIu64 " (it starts at %" PRIu64 " and has a capacity of %"
-                   PRIu64 " bytes)", i, zoned_cond_name(entry->cond),
-                   entry->end, zoned_zone_start(geo, i),
-                   zoned_zone_capacity(geo, i));
+                   PRIu64 " bytes)", i, name, entry->end,
+                   zoned_zone_start(geo, i), zoned_zone_capacity(geo, i));
     }
 }
 
@@ -458,11 +544,11 @@ bool zoned_entry_decode(const ZonedGeometry *geo, uint32_t i, uint64_t raw,
                         ZonedEntry *entry, Error **errp)
 {
     uint64_t value = le64_to_cpu(raw);
-    uint64_t limits[16];
+    EntryRules rules;
 
-    written_limits(geo, i, limits);
-    if (!decode_value(geo, i, limits, value, entry)) {
-        explain_value(geo, i, value, limits, entry, errp);
+    entry_rules(geo, i, &rules);
+    if (!decode_value(geo, i, &rules, value, entry)) {
+        explain_value(geo, i, value, &rules, entry, errp);
         return false;
     }
     return true;

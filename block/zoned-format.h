@@ -42,6 +42,7 @@ typedef struct ZonedHeader {
     uint64_t compatible_features;
     uint64_t autoclear_features;
     uint64_t table_offset;      /* bytes from the start of the image */
+    uint64_t extension_offset;  /* the same; 0: no extensions */
     uint64_t data_offset;       /* bytes from the start of the image */
 } ZonedHeader;
 
@@ -49,6 +50,7 @@ typedef struct ZonedHeader {
 typedef struct ZonedEntry {
     BlockZoneState cond;
     uint64_t end;               /* byte of the device, see zoned_zones_end() */
+    bool ext_valid;             /* the descriptor extension has been set */
 } ZonedEntry;
 
 /*
@@ -68,7 +70,7 @@ bool zoned_header_probe(const uint8_t *buf, size_t size);
 
 /*
  * Reads the ZONED_HEADER_SIZE bytes at @buf.  Everything is validated: after
- * success, the table and the data lie behind one another and all sums of
+ * success, the tables and the data lie behind one another and all sums of
  * offsets and sizes fit into an int64_t.
  * Returns 0, -EINVAL if this is no image or a damaged one, or -ENOTSUP if it
  * needs a newer reader.
@@ -86,6 +88,9 @@ bool zoned_header_rebuild(uint8_t *buf);
 
 /* Bytes of the zone table, rounded up to whole blocks. */
 uint64_t zoned_table_size(const ZonedGeometry *geo);
+
+/* Bytes of the table of extensions, rounded up to whole blocks. */
+uint64_t zoned_extension_table_size(const ZonedGeometry *geo);
 
 /* The least length of the file for header @h, in bytes. */
 uint64_t zoned_header_min_file_size(const ZonedHeader *h);

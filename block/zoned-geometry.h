@@ -17,6 +17,13 @@
 /* Largest device in bytes: the zone table has 59 bits for an address. */
 #define ZONED_MAX_SIZE ((UINT64_C(1) << 59) - ZONED_ALIGNMENT)
 
+/* With zone descriptor extensions, it has one bit less. */
+#define ZONED_MAX_SIZE_EXTENDED ((UINT64_C(1) << 58) - ZONED_ALIGNMENT)
+
+/* A zone descriptor extension has a multiple of these bytes (NVMe ZNS). */
+#define ZONED_EXTENSION_UNIT 64
+#define ZONED_EXTENSION_MAX (255 * ZONED_EXTENSION_UNIT)
+
 /*
  * Most zones an image may have.  A reader allocates memory for each of them,
  * so a header alone must not be able to ask for more than it can give.
@@ -39,6 +46,7 @@ typedef struct ZonedGeometry {
     uint32_t max_open;              /* zones; 0: no limit */
     uint32_t max_active;            /* zones; 0: no limit */
     uint32_t max_append_sectors;    /* 512-byte sectors */
+    uint32_t zd_extension_size;     /* of each zone; 0: none */
 } ZonedGeometry;
 
 /* The zone that holds byte @offset of the device; @offset < size. */

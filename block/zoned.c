@@ -176,7 +176,8 @@ static int load_entries(BlockDriverState *bs, uint32_t first, uint32_t n,
                        length, i, s->header.data_offset + end);
             return -EINVAL;
         }
-        zoned_zones_load(&s->zones, i, entries[j].cond, end, false, keep_open);
+        zoned_zones_load(&s->zones, i, entries[j].cond, end,
+                         entries[j].ext_valid, keep_open);
     }
     return 0;
 }

@@ -10,9 +10,10 @@ import os
 import struct
 
 from zoned_image import (ALIGNMENT, CLOSED, DATA_ALIGNMENT, EMPTY, EOPEN,
-                         FIELDS, FULL, Header, IOPEN, Invalid, MAX_SIZE,
-                         MAX_ZONES, NOT_WP, OFFLINE, RDONLY, SECTOR,
-                         SHORT_FILE, Zone, fix_checksum, get_field, set_field)
+                         EXT_BIT, FIELDS, FULL, Header, IOPEN, Invalid,
+                         MAX_EXT_SIZE, MAX_SIZE, MAX_SIZE_EXTENDED, MAX_ZONES,
+                         NOT_WP, OFFLINE, RDONLY, SECTOR, SHORT_FILE, Zone,
+                         fix_checksum, get_field, set_field)
 
 KIB, MIB = 1 << 10, 1 << 20
 # What file systems let a file have; the temporary one lets it have more.
@@ -80,13 +81,24 @@ def random_limits(rng):
     return rng.randint(0, min(active, 10) or 10), active
 
 
+def random_extensions(rng, size, table_end):
+    """The size of descriptor extensions, and where they are."""
+    if rng.random() < 0.6 or size > MAX_SIZE_EXTENDED:
+        return 0, 0
+    return (64 * rng.choice([1, 1, 2, 3, 8, MAX_EXT_SIZE // 64]),
+            table_end + ALIGNMENT * rng.choice([0, 0, 0, 1, 300]))
+
+
 def make_header(rng, geometry):
     """The bytes of a valid header."""
     size, zone_size, capacity, nr_conv = geometry
     nr_zones = -(-size // zone_size)
     max_open, max_active = random_limits(rng)
     table = ALIGNMENT * rng.choice([1, 1, 1, 1, 1, 2, 256])
-    table_end = table + nr_zones * 8
+    table_end = table + -(-nr_zones * 8 // ALIGNMENT) * ALIGNMENT
+    ext_size, ext_offset = random_extensions(rng, size, table_end)
+    if ext_size:
+        table_end = ext_offset + nr_zones * ext_size
     data = -(-table_end // DATA_ALIGNMENT) * DATA_ALIGNMENT
     data += DATA_ALIGNMENT * rng.choice([0, 0, 0, 0, 1, 5])
     raw = bytearray(512)
@@ -100,6 +112,7 @@ def make_header(rng, geometry):
             'incompatible': SHORT_FILE if rng.random() < 0.25 else 0,
             'compatible': rng.choice([0, 0, 0, rng.getrandbits(64)]),
             'autoclear': rng.choice([0, 0, 0, rng.getrandbits(64)]),
+            'ext_size': ext_size, 'ext_offset': ext_offset,
             'table_offset': table, 'data_offset': data}.items():
         set_field(raw, name, value)
     fix_checksum(raw)
@@ -119,7 +132,9 @@ def random_zone(rng, header, i, budget):
         end = start
     elif cond in (IOPEN, EOPEN, CLOSED):
         end = min(end, limit - SECTOR) if budget > 0 else start
-    return Zone(cond, end)
+    extended = (header.ext_size > 0 and cond != EMPTY and rng.random() < 0.4
+                and (budget > 0 or cond not in (IOPEN, EOPEN, CLOSED)))
+    return Zone(cond, end, extended)
 
 
 def make_table(rng, header):
@@ -283,7 +298,8 @@ def change_entry(rng, old, raw, i):
     if kind == 0:
         return rng.getrandbits(64)
     if kind == 1:
-        return old ^ 1 << rng.randrange(64)
+        return old ^ (EXT_BIT if rng.random() < 0.3
+                      else 1 << rng.randrange(64))
     if kind == 2:               # another condition
         return old & (1 << 60) - 1 | rng.randrange(16) << 60
     start = i * zone_size

@@ -17,9 +17,12 @@ DATA_ALIGNMENT = 1 << 20
 SECTOR = 512
 MAX_ZONES = 1 << 22
 MAX_SIZE = (1 << 59) - ALIGNMENT
+MAX_SIZE_EXTENDED = (1 << 58) - ALIGNMENT
+MAX_EXT_SIZE = 255 * 64
 INT64_MAX = (1 << 63) - 1
 SHORT_FILE = 1              # incompatible feature
 CONV_BIT = 1 << 59
+EXT_BIT = 1 << 58           # of images with extensions; else of an address
 
 (NOT_WP, EMPTY, IOPEN, EOPEN, CLOSED) = range(5)
 (RDONLY, FULL, OFFLINE) = (13, 14, 15)
@@ -101,6 +104,7 @@ class Newer(Invalid):
 class Zone(NamedTuple):
     cond: int
     end: int            # byte of the device up to which the zone was written
+    extended: bool = False      # its descriptor extension is valid
 
 
 class Header:
@@ -148,8 +152,6 @@ class Header:
             raise Newer('unknown incompatible feature')
         if self.model != 1:
             raise Newer('zone model')
-        if self.ext_size or self.ext_offset:
-            raise Newer('zone descriptor extension')
 
     def _check_geometry(self):
         if not 0 < self.size <= MAX_SIZE:
@@ -171,14 +173,25 @@ class Header:
             raise Invalid('sequential zones')
         if self.max_active and self.max_open > self.max_active:
             raise Invalid('max open is above max active')
+        if self.ext_size % 64 or self.ext_size > MAX_EXT_SIZE:
+            raise Invalid('extension size')
+        if self.ext_size and self.size > MAX_SIZE_EXTENDED:
+            raise Invalid('device size with extensions')
 
     def _check_layout(self):
         if self.table_offset < HEADER_SIZE or self.table_offset % ALIGNMENT:
             raise Invalid('table offset')
         if self.table_offset + self.table_size > INT64_MAX:
             raise Invalid('table end')
-        if self.data_offset < self.table_offset + self.table_size:
-            raise Invalid('data overlaps the table')
+        end = self.table_offset + self.table_size
+        if self.ext_size:
+            if self.ext_offset < end or self.ext_offset % ALIGNMENT:
+                raise Invalid('extension offset')
+            end = self.ext_offset + self.ext_table_size
+        elif self.ext_offset:
+            raise Invalid('extension offset without extensions')
+        if self.data_offset < end:
+            raise Invalid('data overlaps a table')
         if self.data_offset % DATA_ALIGNMENT:
             raise Invalid('alignment of the data')
         if self.data_offset + self.size > INT64_MAX:
@@ -187,6 +200,15 @@ class Header:
     @property
     def table_size(self):
         return -(-self.nr_zones * 8 // ALIGNMENT) * ALIGNMENT
+
+    @property
+    def ext_table_size(self):
+        return -(-self.nr_zones * self.ext_size // ALIGNMENT) * ALIGNMENT
+
+    @property
+    def ext_bit(self):
+        """Of an entry: its extension is valid. 0 without extensions."""
+        return EXT_BIT if self.ext_size else 0
 
     @property
     def least_length(self):
@@ -214,7 +236,10 @@ class Header:
     def decode(self, i, raw):
         """The zone that an entry describes, or None if it cannot be."""
         cond = raw >> 60
-        end = raw & (CONV_BIT - 1)
+        extended = bool(raw & self.ext_bit)
+        end = raw & (CONV_BIT - 1) & ~self.ext_bit
+        if extended and cond in (NOT_WP, EMPTY):
+            return None
         if bool(raw & CONV_BIT) != self.is_conv(i):
             return None
         if (cond == NOT_WP) != self.is_conv(i):
@@ -230,22 +255,23 @@ class Header:
             return None
         if not least <= end <= most or end % SECTOR:
             return None
-        return Zone(cond, end)
+        return Zone(cond, end, extended)
 
     def encode(self, i, zone):
         return (zone.cond << 60 | (CONV_BIT if self.is_conv(i) else 0)
-                | zone.end)
+                | (EXT_BIT if zone.extended else 0) | zone.end)
 
     def power_cycled(self, i, zone):
         """What becomes of a zone when the image is opened."""
         if zone.cond in OPEN_OR_CLOSED:
-            if zone.end == self.start(i):
+            if zone.end == self.start(i) and not zone.extended:
                 return Zone(EMPTY, zone.end)
-            return Zone(CLOSED, zone.end)
+            return zone._replace(cond=CLOSED)
         return zone
 
     def is_active(self, i, zone):
-        return zone.cond in OPEN_OR_CLOSED and zone.end > self.start(i)
+        return zone.cond in OPEN_OR_CLOSED and (zone.extended or
+                                                zone.end > self.start(i))
 
     def fresh_table(self):
         """All zones empty."""
@@ -304,12 +330,14 @@ def rebuild(raw):
 
 class Image:
     """What is in a file, from byte base on."""
+    # pylint: disable=too-many-instance-attributes
 
     def __init__(self, path, base=0, length=None):
         self.header: Optional[Header] = None
         self.why: Optional[str] = None      # the header is not valid
         self.rebuilt = False                # but it could be made valid
         self.zones: List[Optional[Zone]] = []
+        self.claims = {}                    # the entries that cannot be
         self.length = length
         with open(path, 'rb') as f:
             self._read(f, base)
@@ -368,6 +396,7 @@ class Image:
             self.zones = LazyZones(header)
             return
         self.zones = [header.decode(i, raw) for i, raw in enumerate(table)]
+        self.claims = {i: table[i] for i in self.impossible()}
 
     @property
     def pristine(self):
@@ -432,10 +461,12 @@ class Image:
         surplus = set(self.surplus())
         for i, zone in enumerate(self.zones):
             if zone is None:
-                zone = Zone(NOT_WP if header.is_conv(i) else FULL,
-                            self._possible_end(i))
+                conv = header.is_conv(i)
+                extended = self.claims[i] & header.ext_bit and not conv
+                zone = Zone(NOT_WP if conv else FULL, self._possible_end(i),
+                            bool(extended))
             elif i in surplus:
-                zone = Zone(FULL, zone.end)
+                zone = zone._replace(cond=FULL)
             zones.append(header.power_cycled(i, zone))
         return zones
 

@@ -58,6 +58,18 @@ static void must_be_usable(const ZonedHeader *h)
     MUST((unsigned __int128)h->table_offset + zoned_table_size(geo) <=
          h->data_offset);
     MUST((unsigned __int128)h->data_offset + geo->size <= INT64_MAX);
+    if (geo->zd_extension_size) {
+        MUST(geo->zd_extension_size % 64 == 0);
+        MUST(geo->zd_extension_size <= 255 * 64);
+        MUST(geo->size < 1ULL << 58);
+        MUST(h->extension_offset >= h->table_offset + zoned_table_size(geo));
+        MUST(zoned_extension_table_size(geo) >=
+             (uint64_t)geo->nr_zones * geo->zd_extension_size);
+        MUST((unsigned __int128)h->extension_offset +
+             zoned_extension_table_size(geo) <= h->data_offset);
+    } else {
+        MUST(h->extension_offset == 0);
+    }
     MUST(zoned_header_min_file_size(h) >= h->data_offset);
     MUST(zoned_header_min_file_size(h) <= h->data_offset + geo->size);
 }
@@ -84,6 +96,9 @@ static void try_value(const ZonedHeader *h, const uint8_t *header, uint32_t i,
     MUST(entry.end <= zoned_zone_start(geo, i) + zoned_zone_capacity(geo, i));
     MUST(entry.end <= geo->size);
     MUST((entry.cond == BLK_ZS_NOT_WP) == zoned_zone_is_conv(geo, i));
+    MUST(!entry.ext_valid || geo->zd_extension_size);
+    MUST(!entry.ext_valid || (entry.cond != BLK_ZS_NOT_WP &&
+                              entry.cond != BLK_ZS_EMPTY));
     MUST(strcmp(zoned_cond_name(entry.cond), "unknown"));
     MUST(zoned_entry_encode(geo, i, &entry) == raw);
 }
@@ -92,7 +107,8 @@ static void try_value(const ZonedHeader *h, const uint8_t *header, uint32_t i,
 static void try_entry(const ZonedHeader *h, const uint8_t *header, uint32_t i,
                       uint64_t value)
 {
-    const uint64_t address_mask = (1ULL << 59) - 1;
+    const uint64_t address_mask =
+        (1ULL << (h->geo.zd_extension_size ? 58 : 59)) - 1;
     const uint64_t edges[] = {
         zoned_zone_start(&h->geo, i), zoned_zone_cap_limit(&h->geo, i),
         zoned_zone_limit(&h->geo, i),

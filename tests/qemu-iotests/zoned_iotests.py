@@ -634,7 +634,7 @@ class Header:
     extension_size: int = 0
     table_offset: int = TABLE_OFFSET
     data_offset: Optional[int] = None
-    extension_offset: int = 0
+    extension_offset: Optional[int] = None
     zeroes: bytes = bytes(392)
     checksum: Optional[int] = None
 
@@ -647,8 +647,14 @@ class Header:
             self.nr_zones = -(-self.size // self.zone_size)
         if self.nr_seq is None:
             self.nr_seq = self.nr_zones - self.nr_conv
+        end = self.table_offset + self.nr_zones * ENTRY_SIZE
+        if self.extension_offset is None:
+            self.extension_offset = 0
+            if self.extension_size:
+                end = -(-end // TABLE_BLOCK) * TABLE_BLOCK
+                self.extension_offset = end
+                end += self.nr_zones * self.extension_size
         if self.data_offset is None:
-            end = self.table_offset + self.nr_zones * ENTRY_SIZE
             self.data_offset = -(-end // DATA_ALIGNMENT) * DATA_ALIGNMENT
 
     def _pack(self, checksum: int) -> bytes:
@@ -688,9 +694,13 @@ class Header:
         return header
 
 
-def pack_entry(cond: int, end: int, conv: bool = False) -> int:
-    """An entry of the zone table: written up to byte end of the device."""
-    return cond << 60 | conv << 59 | end
+def pack_entry(cond: int, end: int, conv: bool = False,
+               extended: bool = False) -> int:
+    """
+    An entry of the zone table: written up to byte end of the device, perhaps
+    with a valid descriptor extension.
+    """
+    return cond << 60 | conv << 59 | extended << 58 | end
 
 
 class Entry(NamedTuple):
@@ -698,12 +708,13 @@ class Entry(NamedTuple):
     cond: Cond
     end: int
     conv: bool
+    extended: bool
 
     @classmethod
     def unpack(cls, raw: int) -> 'Entry':
-        """Reads an entry."""
-        return cls(Cond(raw >> 60), raw & ((1 << 59) - 1),
-                   bool(raw >> 59 & 1))
+        """Reads an entry of a device that is smaller than 2^58 bytes."""
+        return cls(Cond(raw >> 60), raw & ((1 << 58) - 1),
+                   bool(raw >> 59 & 1), bool(raw >> 58 & 1))
 
 
 class Image:
@@ -765,3 +776,8 @@ class Image:
         """As Session.states(), but for the image."""
         return [(entry.cond, entry.end - i * self.header.zone_size)
                 for i, entry in enumerate(map(Entry.unpack, self.entries))]
+
+    def extended(self) -> List[int]:
+        """The zones with a valid descriptor extension."""
+        return [i for i, raw in enumerate(self.entries)
+                if Entry.unpack(raw).extended]

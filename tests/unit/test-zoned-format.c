@@ -14,6 +14,7 @@
 #include "zoned-random.h"
 
 #define CONV_BIT (1ULL << 59)
+#define EXT_BIT (1ULL << 58)
 #define ENTRY(cond, address) ((uint64_t)(cond) << 60 | (address))
 
 /*
@@ -66,6 +67,15 @@ static const struct {
       { BLK_ZS_IOPEN, 1 * MiB + 512 } },
 };
 
+/* The same device with descriptor extensions of 128 bytes */
+static ZonedGeometry extended_geo(void)
+{
+    ZonedGeometry geo = example_geo;
+
+    geo.zd_extension_size = 128;
+    return geo;
+}
+
 static ZonedGeometry geometry(uint64_t size, uint64_t zone_size,
                               uint64_t capacity, uint32_t nr_conv)
 {
@@ -81,7 +91,7 @@ static ZonedGeometry geometry(uint64_t size, uint64_t zone_size,
 /* Geometries at the edges of what is valid */
 static const ZonedGeometry *edge_geometries(int *n)
 {
-    static ZonedGeometry geos[16];
+    static ZonedGeometry geos[17];
 
     *n = 0;
     geos[(*n)++] = example_geo;
@@ -97,6 +107,15 @@ static const ZonedGeometry *edge_geometries(int *n)
     geos[(*n)++] = geometry(ZONED_MAX_SIZE, 1ULL << 37, 1ULL << 37, 1 << 21);
     geos[(*n)++] = geometry(ZONED_MAX_ZONES * 4096ULL, 4096, 4096, 0);
     geos[(*n)++] = geometry(ZONED_MAX_ZONES * 8192ULL - 4096, 8192, 8192, 99);
+    geos[(*n)++] = extended_geo();
+    geos[(*n)++] = geometry(ZONED_MAX_SIZE_EXTENDED, ZONED_MAX_SIZE_EXTENDED,
+                            4096, 0);
+    geos[(*n)++] = geometry(ZONED_MAX_SIZE_EXTENDED, 1ULL << 37, 1ULL << 37,
+                            1 << 20);
+    geos[(*n)++] = geometry(ZONED_MAX_ZONES * 4096ULL, 4096, 4096, 5);
+    for (int i = *n - 3; i < *n; i++) {
+        geos[i].zd_extension_size = ZONED_EXTENSION_MAX;
+    }
     geos[5].max_open = geos[5].max_active = UINT32_MAX;
     geos[6].max_open = UINT32_MAX;
     geos[7].max_active = 1;
@@ -115,6 +134,7 @@ static void assert_same_geometry(const ZonedGeometry *a, const ZonedGeometry *b)
     g_assert_cmpuint(a->max_open, ==, b->max_open);
     g_assert_cmpuint(a->max_active, ==, b->max_active);
     g_assert_cmpuint(a->max_append_sectors, ==, b->max_append_sectors);
+    g_assert_cmpuint(a->zd_extension_size, ==, b->zd_extension_size);
 }
 
 static void assert_same_header(const ZonedHeader *a, const ZonedHeader *b)
@@ -124,6 +144,7 @@ static void assert_same_header(const ZonedHeader *a, const ZonedHeader *b)
     g_assert_cmphex(a->compatible_features, ==, b->compatible_features);
     g_assert_cmphex(a->autoclear_features, ==, b->autoclear_features);
     g_assert_cmphex(a->table_offset, ==, b->table_offset);
+    g_assert_cmphex(a->extension_offset, ==, b->extension_offset);
     g_assert_cmphex(a->data_offset, ==, b->data_offset);
 }
 
@@ -147,6 +168,18 @@ static void assert_header_usable(const ZonedHeader *h)
     g_assert_cmphex(h->table_offset, >=, ZONED_HEADER_SIZE);
     g_assert_cmphex(h->table_offset, <=, INT64_MAX - table_size);
     g_assert_cmphex(h->data_offset, >=, h->table_offset + table_size);
+    if (geo->zd_extension_size) {
+        uint64_t ext_size = zoned_extension_table_size(geo);
+
+        g_assert_cmpuint(geo->zd_extension_size, <=, ZONED_EXTENSION_MAX);
+        g_assert_cmphex(geo->size, <=, ZONED_MAX_SIZE_EXTENDED);
+        g_assert_cmphex(ext_size, >=,
+                        (uint64_t)geo->nr_zones * geo->zd_extension_size);
+        g_assert_cmphex(h->extension_offset, >=, h->table_offset + table_size);
+        g_assert_cmphex(h->data_offset, >=, h->extension_offset + ext_size);
+    } else {
+        g_assert_cmphex(h->extension_offset, ==, 0);
+    }
     g_assert_cmphex(h->data_offset, <=, INT64_MAX - geo->size);
     g_assert_cmphex(zoned_header_min_file_size(h), >=, h->data_offset);
     g_assert_cmphex(zoned_header_min_file_size(h), <=, INT64_MAX);
@@ -218,6 +251,36 @@ static void test_layout(void)
     check_layout(ZONED_MAX_ZONES, 32 * MiB, 33 * MiB);
 }
 
+/* The same with extensions, behind the zone table */
+static void check_extended_layout(uint32_t nr_zones, uint32_t size,
+                                  uint64_t extension_offset,
+                                  uint64_t extension_table_size,
+                                  uint64_t data_offset)
+{
+    ZonedGeometry geo = geometry(nr_zones * 4096ULL, 4096, 4096, 0);
+    ZonedHeader h;
+
+    geo.zd_extension_size = size;
+    zoned_header_init(&h, &geo);
+    g_assert_cmphex(h.table_offset, ==, 4096);
+    g_assert_cmphex(h.extension_offset, ==, extension_offset);
+    g_assert_cmphex(zoned_extension_table_size(&geo), ==, extension_table_size);
+    g_assert_cmphex(h.data_offset, ==, data_offset);
+}
+
+static void test_extended_layout(void)
+{
+    check_extended_layout(1, 0, 0, 0, 1 * MiB);
+    check_extended_layout(1, 64, 8192, 4096, 1 * MiB);
+    check_extended_layout(64, 64, 8192, 4096, 1 * MiB);
+    check_extended_layout(65, 64, 8192, 8192, 1 * MiB);
+    check_extended_layout(513, 128, 12288, 17 * 4096, 1 * MiB);
+    check_extended_layout(15872, 64, 4096 + 31 * 4096, 248 * 4096, 2 * MiB);
+    check_extended_layout(ZONED_MAX_ZONES, ZONED_EXTENSION_MAX,
+                          32 * MiB + 4096, 65280 * (uint64_t)MiB,
+                          65313 * (uint64_t)MiB);
+}
+
 /* A file that is too large for the host still has the conventional zones. */
 static void test_short_file(void)
 {
@@ -273,12 +336,15 @@ typedef struct Change {
 } Change;
 
 typedef struct Refusal {
-    Change changes[8];
+    Change changes[9];
     int ret;
     const char *message;
 } Refusal;
 
 #define INVALID "Zoned image header is invalid: "
+#define IMPOSSIBLE(size, better)                                             \
+    "Zone descriptor extensions of " #size " bytes are impossible: use a "   \
+    "multiple of 64 up to 16320, for example " #better
 #define SIZE_RANGE " is not between 1 and 576460752303419392 bytes"
 
 static const Refusal refusals[] = {
@@ -293,13 +359,6 @@ static const Refusal refusals[] = {
       "Unsupported zone model 2 in zoned image" },
     { { { AT_MODEL, 4, UINT32_MAX } }, -ENOTSUP,
       "Unsupported zone model 4294967295 in zoned image" },
-    { { { AT_EXTENSION_SIZE, 4, 64 }, { AT_EXTENSION_OFFSET, 8, 8192 } },
-      -ENOTSUP,
-      "Unsupported zone descriptor extension of 64 bytes in zoned image" },
-    { { { AT_EXTENSION_SIZE, 4, 64 } }, -ENOTSUP,
-      "Unsupported zone descriptor extension of 64 bytes in zoned image" },
-    { { { AT_EXTENSION_OFFSET, 8, 8192 } }, -ENOTSUP,
-      "Unsupported zone descriptor extension of 0 bytes in zoned image" },
 
     /* Sizes */
     { { { AT_SIZE, 8, 0 } }, -EINVAL,
@@ -372,6 +431,43 @@ static const Refusal refusals[] = {
     { { { AT_MAX_OPEN, 4, UINT32_MAX }, { AT_MAX_ACTIVE, 4, 1 } }, -EINVAL,
       INVALID "Open zones are active: max_open_zones (4294967295) must not be "
       "larger than max_active_zones (1)" },
+
+    /* Extensions */
+    { { { AT_EXTENSION_SIZE, 4, 1 }, { AT_EXTENSION_OFFSET, 8, 8192 } },
+      -EINVAL, INVALID IMPOSSIBLE(1, 64) },
+    { { { AT_EXTENSION_SIZE, 4, 65 }, { AT_EXTENSION_OFFSET, 8, 8192 } },
+      -EINVAL, INVALID IMPOSSIBLE(65, 128) },
+    { { { AT_EXTENSION_SIZE, 4, 16384 }, { AT_EXTENSION_OFFSET, 8, 8192 } },
+      -EINVAL, INVALID IMPOSSIBLE(16384, 16320) },
+    { { { AT_EXTENSION_SIZE, 4, UINT32_MAX },
+        { AT_EXTENSION_OFFSET, 8, 8192 } },
+      -EINVAL, INVALID IMPOSSIBLE(4294967295, 16320) },
+    { { { AT_SIZE, 8, EXT_BIT }, { AT_ZONE_SIZE, 8, EXT_BIT },
+        { AT_NR_ZONES, 4, 1 }, { AT_NR_CONV, 4, 0 }, { AT_NR_SEQ, 4, 1 },
+        { AT_EXTENSION_SIZE, 4, 64 }, { AT_EXTENSION_OFFSET, 8, 8192 } },
+      -EINVAL, INVALID "A device of 288230376151711744 bytes is too large for "
+      "zone descriptor extensions: use at most 288230376151707648 bytes, or no "
+      "extensions" },
+    { { { AT_EXTENSION_SIZE, 4, 64 } }, -EINVAL,
+      "Zone descriptor extension offset 0 in zoned image is invalid" },
+    { { { AT_EXTENSION_SIZE, 4, 64 }, { AT_EXTENSION_OFFSET, 8, 4096 } },
+      -EINVAL,
+      "Zone descriptor extension offset 4096 in zoned image is invalid" },
+    { { { AT_EXTENSION_SIZE, 4, 64 }, { AT_EXTENSION_OFFSET, 8, 8704 } },
+      -EINVAL,
+      "Zone descriptor extension offset 8704 in zoned image is invalid" },
+    { { { AT_EXTENSION_SIZE, 4, 64 }, { AT_EXTENSION_OFFSET, 8, -4096ULL } },
+      -EINVAL, "Zone descriptor extension offset 18446744073709547520 in zoned "
+      "image is invalid" },
+    { { { AT_EXTENSION_SIZE, 4, 64 },
+        { AT_EXTENSION_OFFSET, 8, (1ULL << 63) - 4096 } },
+      -EINVAL, "Zone descriptor extension offset 9223372036854771712 in zoned "
+      "image is invalid" },
+    { { { AT_EXTENSION_SIZE, 4, 64 }, { AT_EXTENSION_OFFSET, 8, 1 * MiB } },
+      -EINVAL, "Data offset 1048576 in zoned image is invalid" },
+    { { { AT_EXTENSION_OFFSET, 8, 8192 } }, -EINVAL,
+      "Zone descriptor extension offset 8192 in zoned image, which has no "
+      "extensions" },
 
     /* Bytes that mean nothing yet */
     { { { 120, 1, 1 } }, -EINVAL,
@@ -561,6 +657,39 @@ static void test_header_other_layouts(void)
         g_assert_cmphex(h.data_offset, ==, layouts[i].data_offset);
         assert_header_usable(&h);
         g_assert_true(rules_accept_header(buf));
+    }
+}
+
+static void test_header_extensions(void)
+{
+    static const struct {
+        uint32_t size;
+        uint64_t offset;
+        uint64_t data_offset;
+    } tables[] = {
+        { 64, 8192, 1 * MiB },
+        { 16320, 8192, 1 * MiB },
+        { 64, 1 * MiB - 4096, 1 * MiB },
+        { 64, 1 * MiB, 2 * MiB },
+        { 192, (1ULL << 63) - 3 * MiB - 4096, (1ULL << 63) - 3 * MiB },
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(tables); i++) {
+        uint8_t buf[ZONED_HEADER_SIZE], again[ZONED_HEADER_SIZE];
+        ZonedHeader h;
+
+        memcpy(buf, example_header, sizeof(buf));
+        rules_put(buf, AT_EXTENSION_SIZE, 4, tables[i].size);
+        rules_put(buf, AT_EXTENSION_OFFSET, 8, tables[i].offset);
+        rules_put(buf, AT_DATA_OFFSET, 8, tables[i].data_offset);
+        rules_fix_checksum(buf);
+        g_assert_true(rules_accept_header(buf));
+        g_assert_cmpint(zoned_header_decode(&h, buf, &error_abort), ==, 0);
+        g_assert_cmpuint(h.geo.zd_extension_size, ==, tables[i].size);
+        g_assert_cmphex(h.extension_offset, ==, tables[i].offset);
+        assert_header_usable(&h);
+        zoned_header_encode(&h, again);
+        g_assert_cmpmem(again, sizeof(again), buf, sizeof(buf));
     }
 }
 
@@ -820,6 +949,65 @@ static const struct {
       "1048576 and has a capacity of 131072 bytes)" },
 };
 
+/* The same with descriptor extensions; bit 58 is not part of an address then */
+static const struct {
+    uint32_t zone;
+    uint64_t value;
+    const char *message;        /* NULL: it is accepted */
+} extended_entries[] = {
+    { 0, ENTRY(0, 0x40000 | CONV_BIT) },
+    { 0, ENTRY(0, 0x40000 | CONV_BIT | EXT_BIT),
+      "Zone 0 is NOT WRITE POINTER and cannot have a valid descriptor "
+      "extension" },
+    { 1, ENTRY(1, 0x40000) },
+    { 1, ENTRY(1, 0x40000 | EXT_BIT),
+      "Zone 1 is EMPTY and cannot have a valid descriptor extension" },
+    { 1, ENTRY(2, 0x40000 | EXT_BIT) },
+    { 1, ENTRY(3, 0x40200 | EXT_BIT) },
+    { 1, ENTRY(4, 0x40000 | EXT_BIT) },
+    { 1, ENTRY(4, 0x40000) },
+    { 1, ENTRY(13, 0x40000 | EXT_BIT) },
+    { 1, ENTRY(14, 0x70000 | EXT_BIT) },
+    { 1, ENTRY(15, 0x40000 | EXT_BIT) },
+    { 1, ENTRY(4, 0x70000 | EXT_BIT),
+      "Zone 1 is CLOSED and cannot be written up to byte 458752 (it starts at "
+      "262144 and has a capacity of 196608 bytes)" },
+    { 1, ENTRY(5, 0x40000 | EXT_BIT),
+      "Zone 1 is sequential and cannot have condition 0x5 (unknown)" },
+    { 1, UINT64_MAX,
+      "Zone 1 is sequential, but its entry 0xffffffffffffffff says otherwise" },
+};
+
+static void test_entry_extended(void)
+{
+    ZonedGeometry geo = extended_geo();
+    uint8_t header[ZONED_HEADER_SIZE];
+    ZonedHeader h;
+
+    zoned_header_init(&h, &geo);
+    zoned_header_encode(&h, header);
+    for (int i = 0; i < ARRAY_SIZE(extended_entries); i++) {
+        uint32_t zone = extended_entries[i].zone;
+        uint64_t value = extended_entries[i].value;
+        const char *message = extended_entries[i].message;
+        ZonedEntry entry;
+        Error *err = NULL;
+
+        g_assert_cmpint(rules_accept_entry(header, zone, value), ==, !message);
+        g_assert_cmpint(zoned_entry_decode(&geo, zone, raw_entry(value), &entry,
+                                           &err), ==, !message);
+        g_assert_cmpint(entry.ext_valid, ==, !!(value & EXT_BIT));
+        if (message) {
+            g_assert_cmpstr(error_get_pretty(err), ==, message);
+            error_free(err);
+        } else {
+            g_assert_cmphex(zoned_entry_encode(&geo, zone, &entry), ==,
+                            raw_entry(value));
+            g_assert_cmphex(entry.end, ==, value & (EXT_BIT - 1));
+        }
+    }
+}
+
 static void test_entry_refused(void)
 {
     for (int i = 0; i < ARRAY_SIZE(entry_refusals); i++) {
@@ -885,6 +1073,8 @@ static void check_entry(const ZonedGeometry *geo, const uint8_t *header,
         g_assert_null(err);
         g_assert_cmphex(zoned_entry_encode(geo, i, &entry), ==, raw);
         g_assert_cmpuint(entry.cond, ==, value >> 60);
+        g_assert_cmpint(entry.ext_valid, ==,
+                        geo->zd_extension_size && (value & EXT_BIT));
         g_assert_cmphex(entry.end, >=, zoned_zone_start(geo, i));
         g_assert_cmphex(entry.end, <=, zoned_zone_limit(geo, i));
     } else {
@@ -894,24 +1084,35 @@ static void check_entry(const ZonedGeometry *geo, const uint8_t *header,
 }
 
 /* All conditions with all addresses, and some that are no multiple of 512 */
-static void test_entry_exhaustive(void)
+static void check_all_entries(const ZonedGeometry *geo)
 {
-    for (uint32_t i = 0; i < example_geo.nr_zones; i++) {
-        for (uint64_t top = 0; top < 32; top++) {
-            for (uint64_t a = 0; a <= example_geo.size + 512; a += 512) {
-                check_entry(&example_geo, example_header, i, top << 59 | a);
+    uint8_t header[ZONED_HEADER_SIZE];
+    ZonedHeader h;
+
+    zoned_header_init(&h, geo);
+    zoned_header_encode(&h, header);
+    for (uint32_t i = 0; i < geo->nr_zones; i++) {
+        for (uint64_t top = 0; top < 64; top++) {
+            for (uint64_t a = 0; a <= geo->size + 512; a += 512) {
+                check_entry(geo, header, i, top << 58 | a);
             }
             for (uint64_t a = 0; a < 8192; a++) {
-                check_entry(&example_geo, example_header, i,
-                            top << 59 | (zoned_zone_start(&example_geo, i) +
-                                         a - 4096));
+                check_entry(geo, header, i,
+                            top << 58 | (zoned_zone_start(geo, i) + a - 4096));
             }
-            for (int bit = 0; bit < 59; bit++) {
-                check_entry(&example_geo, example_header, i,
-                            top << 59 | 1ULL << bit);
+            for (int bit = 0; bit < 58; bit++) {
+                check_entry(geo, header, i, top << 58 | 1ULL << bit);
             }
         }
     }
+}
+
+static void test_entry_exhaustive(void)
+{
+    ZonedGeometry geo = extended_geo();
+
+    check_all_entries(&example_geo);
+    check_all_entries(&geo);
 }
 
 /* Entries at the edges of zones of all kinds of devices */
@@ -941,10 +1142,10 @@ static void test_entry_edges(void)
 
             for (int e = 0; e < ARRAY_SIZE(edges); e++) {
                 for (int delta = -1024; delta <= 1024; delta += 256) {
-                    for (uint64_t top = 0; top < 32; top++) {
-                        uint64_t address = (edges[e] + delta) & (CONV_BIT - 1);
+                    for (uint64_t top = 0; top < 64; top++) {
+                        uint64_t address = (edges[e] + delta) & (EXT_BIT - 1);
 
-                        check_entry(geo, header, i, top << 59 | address);
+                        check_entry(geo, header, i, top << 58 | address);
                     }
                 }
             }
@@ -997,6 +1198,10 @@ static void random_header(ZonedRandom *r, uint8_t *buf)
 
     geo.max_active = random_below(r, 2) ? random_number(r) : 0;
     geo.max_open = random_below(r, geo.max_active + 1ULL);
+    if (random_below(r, 3) == 0) {
+        geo.zd_extension_size = ZONED_EXTENSION_UNIT *
+                                (1 + random_below(r, 255));
+    }
     zoned_header_init(&h, &geo);
     zoned_header_encode(&h, buf);
     for (int n = random_below(r, 4); n > 0; n--) {
@@ -1084,6 +1289,7 @@ static void test_entry_random(void)
 
             value |= random_below(&r, 8) ? QEMU_ALIGN_DOWN(address, 512)
                                          : address;
+            value |= random_below(&r, 3) ? 0 : EXT_BIT;
         }
         check_entry(&h.geo, header, i, value);
     }
@@ -1096,6 +1302,9 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/format/header/golden", test_header_golden);
     g_test_add_func("/zoned/format/header/round-trip", test_header_round_trip);
     g_test_add_func("/zoned/format/header/layout", test_layout);
+    g_test_add_func("/zoned/format/header/extended-layout",
+                    test_extended_layout);
+    g_test_add_func("/zoned/format/header/extensions", test_header_extensions);
     g_test_add_func("/zoned/format/header/other-layouts",
                     test_header_other_layouts);
     g_test_add_func("/zoned/format/header/short-file", test_short_file);
@@ -1111,6 +1320,7 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/format/entry/golden", test_entry_golden);
     g_test_add_func("/zoned/format/entry/many", test_entries);
     g_test_add_func("/zoned/format/entry/refused", test_entry_refused);
+    g_test_add_func("/zoned/format/entry/extended", test_entry_extended);
     g_test_add_func("/zoned/format/entry/exhaustive", test_entry_exhaustive);
     g_test_add_func("/zoned/format/entry/edges", test_entry_edges);
     g_test_add_func("/zoned/format/entry/random", test_entry_random);

@@ -98,6 +98,8 @@ static inline bool rules_accept_header(const uint8_t *buf)
     uint64_t max_active = rules_get(buf, AT_MAX_ACTIVE, 4);
     uint64_t table_offset = rules_get(buf, AT_TABLE_OFFSET, 8);
     uint64_t data_offset = rules_get(buf, AT_DATA_OFFSET, 8);
+    uint64_t ext_size = rules_get(buf, AT_EXTENSION_SIZE, 4);
+    uint64_t ext_offset = rules_get(buf, AT_EXTENSION_OFFSET, 8);
     uint64_t table_end;
 
     if (buf[0] != 'z' || buf[1] != 'o' || buf[2] != 'n' || buf[3] != 'e' ||
@@ -107,9 +109,7 @@ static inline bool rules_accept_header(const uint8_t *buf)
         return false;
     }
     if (rules_get(buf, AT_INCOMPATIBLE, 8) > 1 ||
-        rules_get(buf, AT_MODEL, 4) != 1 ||
-        rules_get(buf, AT_EXTENSION_SIZE, 4) != 0 ||
-        rules_get(buf, AT_EXTENSION_OFFSET, 8) != 0) {
+        rules_get(buf, AT_MODEL, 4) != 1) {
         return false;
     }
     for (int i = AT_ZEROES; i < RULES_HEADER_SIZE; i++) {
@@ -135,6 +135,18 @@ static inline bool rules_accept_header(const uint8_t *buf)
         return false;
     }
     table_end = table_offset + (nr_zones * 8 + 4095) / 4096 * 4096;
+    if (ext_size == 0) {
+        if (ext_offset != 0) {
+            return false;
+        }
+    } else {
+        if (ext_size % 64 || ext_size / 64 > 255 ||
+            size > 0x3fffffffffff000ULL || ext_offset % 4096 ||
+            ext_offset < table_end || ext_offset > max_int64) {
+            return false;
+        }
+        table_end = ext_offset + (nr_zones * ext_size + 4095) / 4096 * 4096;
+    }
     return table_end <= max_int64 && data_offset >= table_end &&
            data_offset % (1024 * 1024) == 0 && data_offset <= max_int64 &&
            size <= max_int64 - data_offset;
@@ -153,14 +165,17 @@ static inline bool rules_accept_entry(const uint8_t *buf, uint32_t i,
     uint64_t start = i * zone_size;
     uint64_t length = size - start < zone_size ? size - start : zone_size;
     bool conventional = i < rules_get(buf, AT_NR_CONV, 4);
-    uint64_t address = value & 0x7ffffffffffffffULL;
+    bool extensions = rules_get(buf, AT_EXTENSION_SIZE, 4) != 0;
+    bool extended = extensions && (value >> 58 & 1);
+    uint64_t address = value & (extensions ? 0x3ffffffffffffffULL
+                                           : 0x7ffffffffffffffULL);
     uint64_t written = address - start;
 
     if ((value >> 59 & 1) != conventional) {
         return false;
     }
     if (conventional) {
-        return value >> 60 == 0 && address == start + length;
+        return value >> 60 == 0 && address == start + length && !extended;
     }
     if (capacity > length) {
         capacity = length;
@@ -170,7 +185,7 @@ static inline bool rules_accept_entry(const uint8_t *buf, uint32_t i,
     }
     switch (value >> 60) {
     case 1:
-        return written == 0;
+        return written == 0 && !extended;
     case 2:
     case 3:
     case 4:
