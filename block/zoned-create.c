@@ -83,6 +83,12 @@ QemuOptsList zoned_create_opts = {
             .def_value_str = "2048",
         },
         {
+            .name = BLOCK_OPT_Z_EXTENSION,
+            .type = QEMU_OPT_NUMBER,
+            .help = "Bytes of the descriptor extension of each zone, a "
+                    "multiple of 64 (default: 0, none)",
+        },
+        {
             .name = BLOCK_OPT_PREALLOC,
             .type = QEMU_OPT_STRING,
             .help = "Preallocation mode (allowed values: off, metadata, "
@@ -135,6 +141,8 @@ static bool opts_to_geometry(const BlockdevCreateOptionsZoned *opts,
         .max_append_sectors = opts->has_max_append_sectors ?
                               opts->max_append_sectors :
                               DEFAULT_MAX_APPEND_SECTORS,
+        .zd_extension_size = opts->has_zd_extension_size ?
+                             opts->zd_extension_size : 0,
     };
     geo->zone_capacity = opts->has_zone_capacity ? opts->zone_capacity
                                                  : geo->zone_size;
@@ -349,7 +357,7 @@ static bool check_numbers(const QDict *qdict, Error **errp)
 {
     static const char *const names[] = {
         BLOCK_OPT_Z_NR_CONV, BLOCK_OPT_Z_NR_SEQ, BLOCK_OPT_Z_MAX_OPEN,
-        BLOCK_OPT_Z_MAX_ACTIVE, BLOCK_OPT_Z_MAX_APPEND,
+        BLOCK_OPT_Z_MAX_ACTIVE, BLOCK_OPT_Z_MAX_APPEND, BLOCK_OPT_Z_EXTENSION,
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -371,6 +379,7 @@ static BlockdevCreateOptions *convert_opts(QemuOpts *opts, Error **errp)
         { BLOCK_OPT_Z_MAX_OPEN,     "max-open-zones" },
         { BLOCK_OPT_Z_MAX_ACTIVE,   "max-active-zones" },
         { BLOCK_OPT_Z_MAX_APPEND,   "max-append-sectors" },
+        { BLOCK_OPT_Z_EXTENSION,    "zd-extension-size" },
         { NULL, NULL },
     };
     uint64_t size = qemu_opt_get_size(opts, BLOCK_OPT_SIZE, 0);

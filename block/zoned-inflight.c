@@ -189,7 +189,7 @@ static int try_begin(BDRVZonedState *s, uint32_t i, bool append, ZonedWrite *w)
 {
     int ret;
 
-    if (s->commit.nr_resets_failed != s->commit.nr_resets_settled) {
+    if (zoned_resets_unsettled(s)) {
         return -EAGAIN;
     }
     if (append) {

@@ -5,9 +5,15 @@
  * machine to them in order, and makes the result durable.  A reset then gives
  * the space of the zones back.
  *
+ * A descriptor extension is written while the zone is EMPTY, when nothing
+ * refers to it.  Then the zone becomes CLOSED with a valid extension, and that
+ * is committed; a commit first flushes what was written before.  So a crash
+ * leaves the zone EMPTY, or CLOSED with the whole extension.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/bitmap.h"
 #include "zoned.h"
 #include "trace.h"
 
@@ -166,4 +172,172 @@ int coroutine_fn zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op,
 
     trace_zoned_mgmt(bs, op, ex.first, ex.last, ret, commit_ret);
     return commit_ret < 0 ? commit_ret : ret;
+}
+
+/* Where the descriptor extension of zone @i is in the file. */
+static int64_t extension_offset(const BDRVZonedState *s, uint32_t i)
+{
+    return s->base + s->header.extension_offset +
+           (uint64_t)i * s->header.geo.zd_extension_size;
+}
+
+static bool is_zone_start(const ZonedGeometry *geo, int64_t offset)
+{
+    return offset >= 0 && offset < geo->size && offset % geo->zone_size == 0;
+}
+
+/*
+ * May the extension of zone @i be written?  With @written, it is, and the zone
+ * gets it.
+ */
+static int coroutine_fn try_extend(BDRVZonedState *s, uint32_t i, bool written)
+{
+    int ret;
+
+    qemu_spin_lock(&s->lock);
+    if (written) {
+        ret = zoned_zones_extend(&s->zones, i);
+    } else if (zoned_resets_unsettled(s)) {
+        ret = -EAGAIN;
+    } else {
+        ret = zoned_zones_may_extend(&s->zones, i);
+    }
+    qemu_spin_unlock(&s->lock);
+    return ret;
+}
+
+/* The same, committing first where that is asked for. */
+static int coroutine_fn GRAPH_RDLOCK extend_zone(BlockDriverState *bs,
+                                                 uint32_t i, bool written)
+{
+    int ret;
+
+    while ((ret = try_extend(bs->opaque, i, written)) == -EAGAIN) {
+        ret = zoned_co_commit(bs);
+        if (ret < 0) {
+            return zoned_host_error(ret);
+        }
+    }
+    return ret;
+}
+
+/*
+ * Makes it durable that zone @i has its extension.  If that fails, the zone is
+ * EMPTY again; but in the image it may not be, as after a reset that failed.
+ */
+static int coroutine_fn GRAPH_RDLOCK commit_extension(BlockDriverState *bs,
+                                                      uint32_t i)
+{
+    BDRVZonedState *s = bs->opaque;
+    int ret = zoned_co_commit(bs);
+
+    if (ret < 0) {
+        qemu_spin_lock(&s->lock);
+        zoned_zones_mgmt(&s->zones, BLK_ZO_RESET, i, false);
+        s->commit.nr_resets_failed++;
+        qemu_spin_unlock(&s->lock);
+    }
+    return zoned_host_error(ret);
+}
+
+/* Zone @i is held by an exclusion. */
+static int coroutine_fn GRAPH_RDLOCK set_extension(BlockDriverState *bs,
+                                                   uint32_t i,
+                                                   QEMUIOVector *qiov)
+{
+    BDRVZonedState *s = bs->opaque;
+    int ret = extend_zone(bs, i, false);
+
+    if (ret < 0) {
+        return ret;
+    }
+    ret = bdrv_co_pwritev(bs->file, extension_offset(s, i), qiov->size, qiov,
+                          0);
+    if (ret < 0) {
+        return zoned_host_error(ret);
+    }
+    ret = extend_zone(bs, i, true);
+    return ret < 0 ? ret : commit_extension(bs, i);
+}
+
+int coroutine_fn zoned_co_zone_set_extension(BlockDriverState *bs,
+                                             int64_t offset, QEMUIOVector *qiov)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+    ZonedExclusion ex;
+    int ret;
+
+    if (!zoned_is_writable(bs)) {
+        return -EACCES;
+    }
+    if (!is_zone_start(geo, offset)) {
+        return -ERANGE;
+    }
+    ex.first = ex.last = zoned_zone_index(geo, offset);
+    /* No need to wait for writes: a zone that has any is not EMPTY. */
+    zoned_exclusion_begin(bs, &ex, false);
+    ret = set_extension(bs, ex.first, qiov);
+    zoned_exclusion_end(bs, &ex);
+    return ret;
+}
+
+/* Reads the extensions of @n zones, at most ZONED_ZONES_PER_LOCK. */
+static int coroutine_fn GRAPH_RDLOCK get_extensions(BlockDriverState *bs,
+                                                    uint32_t first, uint32_t n,
+                                                    uint8_t *buf)
+{
+    BDRVZonedState *s = bs->opaque;
+    size_t size = s->header.geo.zd_extension_size;
+    DECLARE_BITMAP(valid, ZONED_ZONES_PER_LOCK) = {};
+    int ret;
+
+    /* Before they are read: what is set meanwhile may be there in part. */
+    for (uint32_t j = 0; j < n; j++) {
+        if (zoned_zones_ext_valid(&s->zones, first + j)) {
+            set_bit(j, valid);
+        }
+    }
+    if (!bitmap_empty(valid, n)) {
+        ret = bdrv_co_pread(bs->file, extension_offset(s, first), n * size, buf,
+                            0);
+        if (ret < 0) {
+            return zoned_host_error(ret);
+        }
+    }
+    for (uint32_t j = 0; j < n; j++) {
+        if (!test_bit(j, valid)) {
+            memset(buf + j * size, 0, size);
+        }
+    }
+    return 0;
+}
+
+int coroutine_fn zoned_co_zone_get_extensions(BlockDriverState *bs,
+                                              int64_t offset,
+                                              unsigned int nr_zones, void *buf)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+    uint8_t *p = buf;
+    uint32_t i, n;
+
+    if (!is_zone_start(geo, offset)) {
+        return -ERANGE;
+    }
+    i = zoned_zone_index(geo, offset);
+    if (nr_zones > geo->nr_zones - i) {
+        return -ERANGE;
+    }
+    for (; nr_zones > 0; nr_zones -= n, i += n) {
+        int ret;
+
+        n = MIN(nr_zones, ZONED_ZONES_PER_LOCK);
+        ret = get_extensions(bs, i, n, p);
+        if (ret < 0) {
+            return ret;
+        }
+        p += (size_t)n * geo->zd_extension_size;
+    }
+    return 0;
 }

@@ -413,6 +413,7 @@ static void zoned_refresh_limits(BlockDriverState *bs, Error **errp)
     bs->bl.max_open_zones = geo->max_open;
     bs->bl.max_active_zones = geo->max_active;
     bs->bl.max_append_sectors = geo->max_append_sectors;
+    bs->bl.zd_extension_size = geo->zd_extension_size;
     bs->bl.write_granularity = ZONED_WRITE_GRANULARITY;
 
     /*
@@ -718,6 +719,8 @@ zoned_get_specific_info(BlockDriverState *bs, Error **errp)
         .max_open_zones = geo->max_open,
         .max_active_zones = geo->max_active,
         .max_append_sectors = geo->max_append_sectors,
+        .has_zd_extension_size = geo->zd_extension_size > 0,
+        .zd_extension_size = geo->zd_extension_size,
         .empty_zones = nr[BLK_ZS_EMPTY],
         .open_zones = zoned_zones_nr_open(&s->zones),
         .closed_zones = nr[BLK_ZS_CLOSED],
@@ -762,6 +765,8 @@ static BlockDriver bdrv_zoned = {
     .bdrv_co_zone_report        = zoned_co_zone_report,
     .bdrv_co_zone_mgmt          = zoned_co_zone_mgmt,
     .bdrv_co_zone_append        = zoned_co_zone_append,
+    .bdrv_co_zone_set_extension = zoned_co_zone_set_extension,
+    .bdrv_co_zone_get_extensions = zoned_co_zone_get_extensions,
 };
 
 static void bdrv_zoned_init(void)

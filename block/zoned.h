@@ -68,8 +68,9 @@ typedef struct ZonedCommit {
 
     /*
      * Resets that could not be made durable: in the image, the zone still has
-     * its old data.  That must not be overwritten in place, so while not all of
-     * them are settled, writes to sequential zones commit first.
+     * its old data and descriptor extension.  These must not be overwritten in
+     * place, so while not all of them are settled, writes to sequential zones
+     * commit first, and so does who sets an extension.
      */
     uint64_t nr_resets_failed;
     uint64_t nr_resets_settled;
@@ -111,6 +112,12 @@ static inline int64_t zoned_file_offset(const BDRVZonedState *s,
                                         uint64_t offset)
 {
     return s->base + s->header.data_offset + offset;
+}
+
+/* May the image still have what a reset has taken away? */
+static inline bool zoned_resets_unsettled(const BDRVZonedState *s)
+{
+    return s->commit.nr_resets_failed != s->commit.nr_resets_settled;
 }
 
 /*
@@ -184,6 +191,21 @@ int coroutine_fn GRAPH_RDLOCK zoned_co_commit(BlockDriverState *bs);
 int coroutine_fn GRAPH_RDLOCK zoned_co_zone_mgmt(BlockDriverState *bs,
                                                  BlockZoneOp op,
                                                  int64_t offset, int64_t len);
+
+/*
+ * Sets the descriptor extension of the zone at @offset, see
+ * bdrv_co_zone_set_extension().
+ * Returns 0, an errno of zoned-zones.h, -EACCES if the image must not be
+ * changed, or the error of the file; the zone then is EMPTY as before.
+ */
+int coroutine_fn GRAPH_RDLOCK
+zoned_co_zone_set_extension(BlockDriverState *bs, int64_t offset,
+                            QEMUIOVector *qiov);
+
+/* Reads descriptor extensions, see bdrv_co_zone_get_extensions(). */
+int coroutine_fn GRAPH_RDLOCK
+zoned_co_zone_get_extensions(BlockDriverState *bs, int64_t offset,
+                             unsigned int nr_zones, void *buf);
 
 /* zoned-create.c */
 

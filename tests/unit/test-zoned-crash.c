@@ -456,6 +456,8 @@ static void create_image(Run *r)
             .max_active_zones = geo->max_active,
             .has_max_append_sectors = true,
             .max_append_sectors = geo->max_append_sectors,
+            .has_zd_extension_size = true,
+            .zd_extension_size = geo->ext_size,
         },
     };
     CreateCo co = { .opts = &opts, .ret = -EINPROGRESS };
@@ -523,9 +525,11 @@ static bool zone_matches(const JudgeEntry *entry,
     if (cond == BLK_ZS_FULL) {
         wp = zone->start + zone->length;
     } else if (opened && cond != BLK_ZS_NOT_WP) {
-        cond = wp == zone->start ? BLK_ZS_EMPTY : BLK_ZS_CLOSED;
+        cond = wp == zone->start && !entry->extended ? BLK_ZS_EMPTY
+                                                     : BLK_ZS_CLOSED;
     }
-    return zone->wp == wp && zone->state == cond;
+    return zone->wp == wp && zone->state == cond &&
+           zone->ext_valid == entry->extended;
 }
 
 /* What the driver reads in zone @i is what is in the file up to @end. */
@@ -547,6 +551,32 @@ static bool check_zone_data(Run *r, uint32_t i, uint64_t end)
         if (content_of_bytes(buf + p - start) != expected) {
             run_fail(r, "zone %u reads wrong at byte %" PRIu64 "\n", i,
                      p - start);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Extensions are those in the image where they are valid, else zeroes. */
+static bool check_extensions(Run *r)
+{
+    size_t size = r->geo.ext_size;
+    g_autofree uint8_t *buf = g_malloc(r->geo.nr_zones * size);
+    g_autofree uint8_t *expected = g_malloc(size);
+    int ret = blk_zone_get_extensions(r->blk, 0, r->geo.nr_zones, buf);
+
+    if (ret < 0) {
+        run_fail(r, "reading extensions: %s\n", strerror(-ret));
+        return false;
+    }
+    for (uint32_t i = 0; i < r->geo.nr_zones; i++) {
+        if (judge_entry(r->judge, i).extended) {
+            judge_read_extension(r->judge, i, expected);
+        } else {
+            memset(expected, 0, size);
+        }
+        if (memcmp(buf + i * size, expected, size)) {
+            run_fail(r, "zone %u has a wrong extension\n", i);
             return false;
         }
     }
@@ -582,7 +612,7 @@ static bool check_device(Run *r, bool opened)
             return false;
         }
     }
-    return true;
+    return r->geo.ext_size == 0 || check_extensions(r);
 }
 
 /*
@@ -706,6 +736,17 @@ static void coroutine_fn do_mgmt(Run *r, uint32_t zone, BlockZoneOp zone_op,
     ack(r, op, blk_co_zone_mgmt(r->blk, zone_op, offset, bytes));
 }
 
+static void coroutine_fn do_extend(Run *r, uint32_t zone)
+{
+    uint64_t offset = zone_start(r, zone);
+    JudgeOp *op = begin(r, JUDGE_OP_EXTEND, false, offset, 0);
+    g_autofree uint8_t *buf = g_malloc(r->geo.ext_size);
+    QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, buf, r->geo.ext_size);
+
+    judge_make_extension(r->judge, op->number, buf);
+    ack(r, op, blk_co_zone_set_extension(r->blk, offset, &qiov));
+}
+
 /* By the driver itself: blk_co_pdiscard() is not the same in all versions. */
 static void coroutine_fn do_discard(Run *r, uint64_t offset, uint64_t bytes)
 {
@@ -770,6 +811,9 @@ static void coroutine_fn do_something(Run *r)
 
     if (r->geo.nr_conv && percent(r, 15)) {
         do_conv(r);
+    } else if (r->geo.ext_size &&
+               percent(r, zone_wp(r, zone) == zone_start(r, zone) ? 40 : 2)) {
+        do_extend(r, zone);
     } else if (what < 3) {
         do_mgmt(r, zone, BLK_ZO_OPEN, JUDGE_OP_OPEN);
     } else if (what < 7) {
@@ -979,7 +1023,7 @@ static bool judge_all(Run *r, GPtrArray *varying)
 typedef enum Sample {
     SAMPLE_NONE,
     SAMPLE_ALL,
-    SAMPLE_TABLE,               /* only what goes in front of the data */
+    SAMPLE_TABLE,               /* only what goes into the zone table */
     SAMPLE_DATA,
     SAMPLE_TABLE_TORN_DATA,     /* the table, and each sector with a chance */
     SAMPLE_ALL_BUT_ONE,         /* request */
@@ -992,7 +1036,7 @@ typedef enum Sample {
 static void apply_request(Run *r, Request *q, Sample sample, bool one,
                           unsigned chance)
 {
-    bool table = q->first < judge_data_sector(r->judge, 0);
+    bool table = q->first < judge_table_limit(r->judge);
     unsigned part = 100;
 
     switch (sample) {
@@ -1174,7 +1218,8 @@ static bool version_is_durable(const Version *v, const Request *flush)
  * @flush has failed, and the file may have dropped what it should have made
  * durable, as if it were not to be written any more.  A driver that has the
  * table in memory can write it again, so nothing is lost.  (It does not have
- * the data; for that it needs a file that goes on failing, as file-posix does.)
+ * the data and the extensions; for that it needs a file that goes on failing,
+ * as file-posix does.)
  */
 static void drop_table_writes(Run *r, const Request *flush)
 {
@@ -1182,7 +1227,7 @@ static void drop_table_writes(Run *r, const Request *flush)
         Request *q = g_ptr_array_index(r->requests, i);
 
         if (q->done < flush->submit &&
-            q->first < judge_data_sector(r->judge, 0)) {
+            q->first < judge_table_limit(r->judge)) {
             q->dropped = true;
         }
     }
@@ -1236,7 +1281,7 @@ static bool is_promise(const JudgeOp *op)
     return op->ret == 0 &&
            (op->fua || op->type == JUDGE_OP_FLUSH ||
             op->type == JUDGE_OP_CLOSE || op->type == JUDGE_OP_FINISH ||
-            op->type == JUDGE_OP_RESET);
+            op->type == JUDGE_OP_RESET || op->type == JUDGE_OP_EXTEND);
 }
 
 /*
@@ -1431,10 +1476,33 @@ static void set_bytes(Run *r, uint64_t offset, uint64_t number)
     *content = content_of_bytes(buf);
 }
 
-static void set_entry(Run *r, uint32_t i, unsigned cond, uint64_t address)
+static void set_raw_entry(Run *r, uint32_t i, unsigned cond, bool extended,
+                          uint64_t address)
 {
     set_bytes(r, judge_entry_offset(r->judge, i),
-              (uint64_t)cond << 60 | address);
+              (uint64_t)cond << 60 | (uint64_t)extended << 58 | address);
+}
+
+static void set_entry(Run *r, uint32_t i, unsigned cond, uint64_t address)
+{
+    bool extended = judge_entry(r->judge, i).extended;
+
+    set_raw_entry(r, i, cond, extended, address);
+}
+
+static void damage_extension(Run *r, uint32_t i)
+{
+    JudgeEntry entry = judge_entry(r->judge, i);
+
+    set_raw_entry(r, i, entry.cond, !entry.extended, entry.address);
+    expect_refused(r, entry.extended ? "an extension that is lost"
+                                     : "an extension that was not set");
+    if (entry.extended) {
+        set_bytes(r, judge_extension_offset(r->judge, i) +
+                  below(r, r->geo.ext_size / 8) * 8,
+                  content_garbage(r->nr_garbage++));
+        expect_refused(r, "an extension that is not complete");
+    }
 }
 
 static void damage_zone(Run *r, uint32_t i)
@@ -1445,6 +1513,9 @@ static void damage_zone(Run *r, uint32_t i)
     uint64_t written = (entry.address - start) / SECTOR;
     uint64_t room = zone_room(r, i, entry.address) / SECTOR;
 
+    if (r->geo.ext_size) {
+        damage_extension(r, i);
+    }
     set_entry(r, i, BLK_ZS_RDONLY, entry.address);
     expect_refused(r, "an unexpected condition");
     if (room > 1) {
@@ -1532,6 +1603,9 @@ static void zones(ZonedRandom *random, JudgeGeometry *geo, uint32_t nr_zones)
     geo->zone_capacity = random_below(random, 2) ? geo->zone_size
         : blocks(random, geo->zone_size / (4 * KiB));
     geo->max_append_sectors = 1 + random_below(random, 16);
+    if (random_below(random, 2)) {
+        geo->ext_size = 64 * (1 + random_below(random, 10));
+    }
     if (random_below(random, 4) == 0) {
         geo->base = random_below(random, 64) * 4 * KiB;
     }

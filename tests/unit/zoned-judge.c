@@ -186,6 +186,7 @@ enum {
 typedef struct JudgeZone {
     GPtrArray *writes;          /* JudgeOp, also what was found */
     GPtrArray *mgmt;            /* JudgeOp, that cover this zone */
+    GPtrArray *extends;         /* JudgeOp, also the one that was found */
     bool varies;
 } JudgeZone;
 
@@ -197,10 +198,12 @@ struct Judge {
     /* Sectors of the file, as the header says. */
     uint64_t table;
     uint64_t data;
+    uint64_t ext;               /* a byte of the file, valid with extensions */
     Content header;             /* the one that these are from */
 
-    /* The data area as it was when the history began. */
+    /* The data area and the extensions as they were when the history began. */
     Content *found;
+    uint8_t *found_ext;
 
     GPtrArray *ops;             /* JudgeOp, by their number */
     uint64_t first_number;      /* that of the first of @ops */
@@ -241,6 +244,24 @@ fail(Judge *j, uint32_t zone, const char *format, ...)
     return false;
 }
 
+/* Finds the extensions; behind them the data may begin: @end. */
+static bool read_extension_offset(Judge *j, const uint8_t *buf, uint64_t *end)
+{
+    uint64_t offset = ldq_le_p(buf + 112);
+
+    if (ldl_le_p(buf + 92) != j->geo.ext_size) {
+        return fail(j, UINT32_MAX, "the header is that of another device");
+    }
+    if (j->geo.ext_size ? offset < *end || offset % (4 * KiB) : offset != 0) {
+        return fail(j, UINT32_MAX, "extensions at %" PRIu64, offset);
+    }
+    if (j->geo.ext_size) {
+        j->ext = j->geo.base + offset;
+        *end = offset + ROUND_UP(j->geo.nr_zones * j->geo.ext_size, 4 * KiB);
+    }
+    return true;
+}
+
 /* Reads the header; what it says must be what the device was created with. */
 static bool read_header(Judge *j)
 {
@@ -274,8 +295,7 @@ static bool read_header(Judge *j)
         ldl_le_p(buf + 76) != geo->max_open ||
         ldl_le_p(buf + 80) != geo->max_active ||
         ldl_le_p(buf + 84) != geo->max_append_sectors ||
-        ldl_le_p(buf + 88) != 1 || ldl_le_p(buf + 92) != 0 ||
-        ldq_le_p(buf + 112) != 0) {
+        ldl_le_p(buf + 88) != 1) {
         return fail(j, UINT32_MAX, "the header is that of another device");
     }
     for (unsigned i = 120; i < HEADER_LENGTH; i++) {
@@ -286,6 +306,9 @@ static bool read_header(Judge *j)
     table_offset = ldq_le_p(buf + 96);
     data_offset = ldq_le_p(buf + 104);
     table_end = table_offset + ROUND_UP(geo->nr_zones * ENTRY_LENGTH, 4 * KiB);
+    if (!read_extension_offset(j, buf, &table_end)) {
+        return false;
+    }
     if (table_offset % (4 * KiB) || table_offset < 4 * KiB ||
         data_offset % MiB || data_offset < table_end) {
         return fail(j, UINT32_MAX, "table at %" PRIu64 ", data at %" PRIu64,
@@ -306,8 +329,41 @@ static JudgeEntry read_entry(const Judge *j, uint32_t i)
     return (JudgeEntry) {
         .cond = raw >> 60,
         .conv = raw >> 59 & 1,
-        .address = raw & MAKE_64BIT_MASK(0, 59),
+        .extended = j->geo.ext_size && (raw >> 58 & 1),
+        .address = raw & MAKE_64BIT_MASK(0, j->geo.ext_size ? 58 : 59),
     };
+}
+
+uint64_t judge_extension_offset(const Judge *j, uint32_t i)
+{
+    return j->ext + (uint64_t)i * j->geo.ext_size;
+}
+
+void judge_read_extension(const Judge *j, uint32_t i, uint8_t *buf)
+{
+    uint64_t offset = judge_extension_offset(j, i);
+    uint32_t left = j->geo.ext_size;
+    uint8_t sector[JUDGE_SECTOR] QEMU_ALIGNED(8);
+
+    while (left > 0) {
+        uint32_t at = offset % JUDGE_SECTOR;
+        uint32_t n = MIN(left, JUDGE_SECTOR - at);
+
+        content_to_bytes(j->image[offset / JUDGE_SECTOR], sector);
+        memcpy(buf, sector + at, n);
+        buf += n;
+        offset += n;
+        left -= n;
+    }
+}
+
+void judge_make_extension(const Judge *j, uint64_t op, uint8_t *buf)
+{
+    Content content = content_data(op, UINT16_MAX);
+
+    for (unsigned i = 0; i < j->geo.ext_size / sizeof(uint64_t); i++) {
+        stq_le_p(buf + i * sizeof(uint64_t), content_word(content, i));
+    }
 }
 
 static uint64_t zone_start(const Judge *j, uint32_t i)
@@ -348,6 +404,9 @@ static bool check_entry(Judge *j, uint32_t i, const JudgeEntry *entry)
     default:
         return fail(j, i, "condition 0x%x", entry->cond);
     }
+    if (entry->extended && (conv || entry->cond == COND_EMPTY)) {
+        return fail(j, i, "condition 0x%x with an extension", entry->cond);
+    }
     if (entry->conv != conv || (entry->cond == COND_NOT_WP) != conv) {
         return fail(j, i, "condition 0x%x and conventional bit %d in a %s zone",
                     entry->cond, entry->conv,
@@ -364,7 +423,8 @@ static bool check_entry(Judge *j, uint32_t i, const JudgeEntry *entry)
 static bool entry_is_active(const Judge *j, uint32_t i, const JudgeEntry *entry)
 {
     return (entry->cond == COND_IOPEN || entry->cond == COND_EOPEN ||
-            entry->cond == COND_CLOSED) && entry->address > zone_start(j, i);
+            entry->cond == COND_CLOSED) &&
+           (entry->address > zone_start(j, i) || entry->extended);
 }
 
 /*
@@ -466,6 +526,9 @@ JudgeOp *judge_op_begin(Judge *j, JudgeOpType type, bool fua, uint64_t offset,
             add_op(&j->zones[i].mgmt, op);
         }
         break;
+    case JUDGE_OP_EXTEND:
+        add_op(&j->zones[op->zone].extends, op);
+        break;
     default:
         if (op->zone < j->geo.nr_conv) {
             g_ptr_array_add(j->conv_writes, op);
@@ -499,7 +562,7 @@ static void follow_up(Judge *j, JudgeOp *w, const JudgeZone *zone)
     JudgeOp *op;
 
     if (op_surely_done(w)) {
-        if (w->fua) {
+        if (w->fua || w->type == JUDGE_OP_EXTEND) {
             w->durable = w->ack;
         }
         FOREACH_OP(op, j->flushes) {
@@ -570,6 +633,9 @@ bool judge_end(Judge *j)
         FOREACH_OP(op, zone->writes) {
             follow_up(j, op, zone);
         }
+        FOREACH_OP(op, zone->extends) {
+            follow_up(j, op, zone);
+        }
         FOREACH_OP(op, zone->writes) {
             if (op->type == JUDGE_OP_FOUND || !op_surely_done(op)) {
                 continue;
@@ -635,6 +701,7 @@ static bool reset_between(const Judge *j, uint32_t i, int64_t after,
 typedef struct Reading {
     uint32_t zone;
     JudgeEntry entry;
+    const JudgeOp *extend;      /* that has set its extension, or NULL */
 
     /* Of those that were read so far. */
     int64_t last_begin;
@@ -692,6 +759,7 @@ static bool finish_is_possible(const Judge *j, const Reading *r,
 {
     bool found_empty = is_whole_device(j, finish) &&
                        r->entry.address == zone_start(j, r->zone) &&
+                       !r->entry.extended &&
                        !was_maybe_opened(j, r->zone, finish);
 
     return op_maybe_done(finish) && finish->begin < j->now &&
@@ -744,6 +812,10 @@ static bool read_op(const Judge *j, Reading r, const JudgeOp *op,
     if (op->ack < r.last_begin) {
         return give_up(&r, position, "data of an operation that came before "
                        "one whose data lies in front of it");
+    }
+    if (r.extend && r.extend->ack < op->begin && r.extend->ret < 0) {
+        return give_up(&r, position, "data of an operation that came when the "
+                       "extension had not been set");
     }
     if (reset_between(j, r.zone, r.first_ack, op->begin)) {
         return give_up(&r, position, "data from behind a reset, but in front "
@@ -833,7 +905,7 @@ static bool check_promises(Judge *j, uint32_t i, const JudgeEntry *entry)
     return true;
 }
 
-/* Was there surely something in zone @i when @finish began, and ever since? */
+/* Was zone @i surely not EMPTY when @finish began, and ever since? */
 static bool was_surely_written(const Judge *j, uint32_t i,
                                const JudgeOp *finish)
 {
@@ -841,6 +913,12 @@ static bool was_surely_written(const Judge *j, uint32_t i,
 
     FOREACH_OP(op, j->zones[i].writes) {
         if (op_surely_done(op) && op->bytes > 0 && surely_before(op, finish) &&
+            op->maybe_reset >= j->now) {
+            return true;
+        }
+    }
+    FOREACH_OP(op, j->zones[i].extends) {
+        if (op_surely_done(op) && surely_before(op, finish) &&
             op->maybe_reset >= j->now) {
             return true;
         }
@@ -878,15 +956,68 @@ static bool check_finished(Judge *j, uint32_t i, const JudgeEntry *entry)
     return true;
 }
 
-static bool check_data(Judge *j, uint32_t i, const JudgeEntry *entry)
+/* Is @ext what @op has set, or what was found? */
+static bool holds_extension(const Judge *j, const JudgeOp *op,
+                            const uint8_t *ext)
+{
+    g_autofree uint8_t *made = NULL;
+
+    if (op->type == JUDGE_OP_FOUND) {
+        return !memcmp(ext, j->found_ext + (size_t)op->zone * j->geo.ext_size,
+                       j->geo.ext_size);
+    }
+    made = g_malloc(j->geo.ext_size);
+    judge_make_extension(j, op->number, made);
+    return !memcmp(ext, made, j->geo.ext_size);
+}
+
+/* The operation that may have set the extension of zone @i, or NULL */
+static const JudgeOp *find_extend(const Judge *j, uint32_t i)
+{
+    g_autofree uint8_t *ext = g_malloc(j->geo.ext_size);
+    const JudgeOp *op;
+
+    judge_read_extension(j, i, ext);
+    FOREACH_OP(op, j->zones[i].extends) {
+        if (op->begin < j->now && op_maybe_done(op) &&
+            op->surely_reset >= j->now && holds_extension(j, op, ext)) {
+            return op;
+        }
+    }
+    return NULL;
+}
+
+/* Has the zone the extension that it must have, or one that it may have? */
+static bool check_extension(Judge *j, uint32_t i, const JudgeEntry *entry,
+                            const JudgeOp **extend)
+{
+    const JudgeOp *op;
+
+    *extend = entry->extended ? find_extend(j, i) : NULL;
+    if (entry->extended && !*extend) {
+        return fail(j, i, "its extension is none that was set");
+    }
+    FOREACH_OP(op, j->zones[i].extends) {
+        if (op->durable < j->now && op->maybe_reset >= j->now &&
+            op != *extend) {
+            return fail(j, i, "the extension of operation %" PRIu64 " is lost",
+                        op->number);
+        }
+    }
+    return true;
+}
+
+static bool check_data(Judge *j, uint32_t i, const JudgeEntry *entry,
+                       const JudgeOp *extend)
 {
     uint64_t reached = 0;
     const char *why = NULL;
     Reading r = {
         .zone = i,
         .entry = *entry,
-        .last_begin = INT64_MIN,
-        .first_ack = JUDGE_NEVER,
+        .extend = extend,
+        .last_begin = extend ? extend->begin : INT64_MIN,
+        .first_ack = extend ? extend->ack : JUDGE_NEVER,
         .reached = &reached,
         .why = &why,
     };
@@ -959,6 +1090,7 @@ static bool check_conv_zone(Judge *j, uint32_t i)
 static bool check_zone(Judge *j, uint32_t i, uint32_t *nr_active)
 {
     JudgeEntry entry = read_entry(j, i);
+    const JudgeOp *extend;
 
     if (!check_entry(j, i, &entry)) {
         return false;
@@ -968,7 +1100,8 @@ static bool check_zone(Judge *j, uint32_t i, uint32_t *nr_active)
         return check_conv_zone(j, i);
     }
     return check_promises(j, i, &entry) && check_finished(j, i, &entry) &&
-           check_data(j, i, &entry);
+           check_extension(j, i, &entry, &extend) &&
+           check_data(j, i, &entry, extend);
 }
 
 static bool check_active(Judge *j, uint32_t nr_active)
@@ -988,12 +1121,24 @@ static void mark_varying(Judge *j, uint32_t i)
     }
 }
 
+uint64_t judge_table_limit(const Judge *j)
+{
+    return j->geo.ext_size ? j->ext / JUDGE_SECTOR : j->data;
+}
+
 /* The zones that sector @sector of the file belongs to */
 static void mark_varying_sector(Judge *j, uint32_t sector)
 {
     if (sector >= j->data) {
         mark_varying(j, (sector - j->data) * (uint64_t)JUDGE_SECTOR /
                         j->geo.zone_size);
+    } else if (sector >= judge_table_limit(j)) {
+        uint64_t at = (uint64_t)sector * JUDGE_SECTOR - j->ext;
+        uint32_t last = (at + JUDGE_SECTOR - 1) / j->geo.ext_size;
+
+        for (uint32_t i = at / j->geo.ext_size; i <= last; i++) {
+            mark_varying(j, i);
+        }
     } else if (sector >= j->table) {
         for (uint32_t k = 0; k < ENTRIES_PER_SECTOR; k++) {
             mark_varying(j, (sector - j->table) * ENTRIES_PER_SECTOR + k);
@@ -1081,6 +1226,7 @@ static void forget_ops(Judge *j)
     for (uint32_t i = 0; i < j->geo.nr_zones; i++) {
         g_clear_pointer(&j->zones[i].writes, g_ptr_array_unref);
         g_clear_pointer(&j->zones[i].mgmt, g_ptr_array_unref);
+        g_clear_pointer(&j->zones[i].extends, g_ptr_array_unref);
     }
     j->first_number += j->ops->len;
     g_ptr_array_set_size(j->ops, 0);
@@ -1093,6 +1239,7 @@ void judge_free(Judge *j)
     forget_ops(j);
     g_free(j->zones);
     g_free(j->found);
+    g_free(j->found_ext);
     g_ptr_array_unref(j->ops);
     g_ptr_array_unref(j->conv_writes);
     g_ptr_array_unref(j->flushes);
@@ -1112,6 +1259,17 @@ static JudgeOp *found_data(Judge *j, uint64_t offset, uint64_t bytes)
     return op;
 }
 
+/* All extensions of the image, also those that are not valid. */
+static uint8_t *read_extensions(const Judge *j)
+{
+    uint8_t *ext = g_malloc((size_t)j->geo.nr_zones * j->geo.ext_size);
+
+    for (uint32_t i = 0; j->geo.ext_size && i < j->geo.nr_zones; i++) {
+        judge_read_extension(j, i, ext + (size_t)i * j->geo.ext_size);
+    }
+    return ext;
+}
+
 bool judge_start(Judge *j, const Content *image)
 {
     const JudgeGeometry *geo = &j->geo;
@@ -1125,6 +1283,8 @@ bool judge_start(Judge *j, const Content *image)
     g_free(j->found);
     j->found = g_memdup2(image + j->data,
                          geo->size / JUDGE_SECTOR * sizeof(Content));
+    g_free(j->found_ext);
+    j->found_ext = read_extensions(j);
 
     if (geo->nr_conv) {
         g_ptr_array_add(j->conv_writes,
@@ -1145,6 +1305,9 @@ bool judge_start(Judge *j, const Content *image)
             op->fua = entry.cond == COND_FULL;
             add_op(&j->zones[i].writes, op);
         }
+        if (entry.extended) {
+            add_op(&j->zones[i].extends, found_data(j, start, 0));
+        }
     }
     return true;
 }
@@ -1163,6 +1326,7 @@ static const char *const op_names[] = {
     [JUDGE_OP_CLOSE] = "close",
     [JUDGE_OP_FINISH] = "finish",
     [JUDGE_OP_RESET] = "reset",
+    [JUDGE_OP_EXTEND] = "set extension",
     [JUDGE_OP_FOUND] = "found",
 };
 
@@ -1219,9 +1383,9 @@ void judge_describe(const Judge *j, GString *text)
     entry = read_entry(j, i);
     g_string_append_printf(text, ", zone %u (start %" PRIu64 ", capacity until "
                            "%" PRIu64 "): %s\n  entry: condition 0x%x, address "
-                           "%" PRIu64 "\n  sectors:", i, zone_start(j, i),
+                           "%" PRIu64 "%s\n  sectors:", i, zone_start(j, i),
                            zone_cap_limit(j, i), j->why->str, entry.cond,
-                           entry.address);
+                           entry.address, entry.extended ? ", extended" : "");
     for (uint64_t p = zone_start(j, i); p < zone_cap_limit(j, i);
          p += JUDGE_SECTOR) {
         describe_content(device_sector(j, p / JUDGE_SECTOR), text);
@@ -1231,6 +1395,9 @@ void judge_describe(const Judge *j, GString *text)
         describe_op(op, text);
     }
     FOREACH_OP(op, j->zones[i].mgmt) {
+        describe_op(op, text);
+    }
+    FOREACH_OP(op, j->zones[i].extends) {
         describe_op(op, text);
     }
     FOREACH_OP(op, j->flushes) {

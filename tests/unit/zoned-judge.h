@@ -20,6 +20,9 @@
  *     followed;
  *   - a zone whose finish was acknowledged is full, and no zone is full that
  *     was neither filled nor finished;
+ *   - a zone whose descriptor extension was set, which was acknowledged, has
+ *     it, unless a reset may have followed; and whatever extension a zone has
+ *     was set for it, in front of its data, and is complete;
  *   - a conventional sector holds what was last flushed, or something newer.
  *
  * Operations overlap in time.  Of two of them, A is surely before B if A was
@@ -65,6 +68,7 @@ typedef enum JudgeOpType {
     JUDGE_OP_CLOSE,
     JUDGE_OP_FINISH,
     JUDGE_OP_RESET,
+    JUDGE_OP_EXTEND,        /* sets the descriptor extension of a zone */
     JUDGE_OP_FOUND,         /* what the image held when the history began */
 } JudgeOpType;
 
@@ -105,12 +109,14 @@ typedef struct JudgeGeometry {
     uint32_t max_open;
     uint32_t max_active;
     uint32_t max_append_sectors;
+    uint32_t ext_size;      /* bytes of a descriptor extension; 0: none */
 } JudgeGeometry;
 
 /* An entry of the zone table. */
 typedef struct JudgeEntry {
     unsigned cond;
     bool conv;
+    bool extended;          /* has a valid descriptor extension */
     uint64_t address;
 } JudgeEntry;
 
@@ -159,6 +165,18 @@ JudgeEntry judge_entry(const Judge *j, uint32_t i);
 
 /* The byte of the file at which that entry lies. */
 uint64_t judge_entry_offset(const Judge *j, uint32_t i);
+
+/* The byte of the file at which the descriptor extension of zone @i lies. */
+uint64_t judge_extension_offset(const Judge *j, uint32_t i);
+
+/* The descriptor extension of zone @i that is in the last image. */
+void judge_read_extension(const Judge *j, uint32_t i, uint8_t *buf);
+
+/* The descriptor extension that operation @op sets. */
+void judge_make_extension(const Judge *j, uint64_t op, uint8_t *buf);
+
+/* The first sector of the file behind the zone table. */
+uint64_t judge_table_limit(const Judge *j);
 
 /* The sector of the file that holds sector @sector of the device. */
 uint64_t judge_data_sector(const Judge *j, uint64_t sector);
