@@ -241,6 +241,12 @@ class Session(iotests.QemuIoInteractive):
                               ZoneType(int(match.group(6)))))
         return zones
 
+    def extensions(self, offset: int, count: int) -> List[bytes]:
+        """The descriptor extensions of some zones."""
+        output = self.cmd(f'zge {offset} {count}')
+        assert 'failed' not in output, output
+        return [bytes.fromhex(line) for line in output.splitlines()]
+
     def states(self, offset: int = 0,
                count: int = 1000) -> List[Tuple[Cond, int]]:
         """The condition of each zone, and how far it is written."""
