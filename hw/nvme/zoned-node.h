@@ -1,0 +1,78 @@
+/*
+ * QEMU NVM Express: a namespace whose zones are those of its drive
+ *
+ * A zoned block node has write pointers and zone conditions of its own.  The
+ * namespace on it keeps nothing about them: it translates commands to requests
+ * to the node, and what the node says of them to statuses.
+ *
+ * The node has errnos for what a guest does wrong:
+ *
+ *   -EINVAL        a write not at the write pointer
+ *   -ERANGE        a write beyond the zone or its capacity
+ *   -EPERM         the condition of the zone does not allow it
+ *   -EOVERFLOW     no active resource is left
+ *   -ETOOMANYREFS  no open resource is left
+ *   -EACCES        the node is read-only
+ *
+ * All functions but those for realize and reset are for commands of a namespace
+ * with ns->zoned_node.present.  Those that return a status return
+ * NVME_NO_COMPLETE once the request is under way.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef HW_NVME_ZONED_NODE_H
+#define HW_NVME_ZONED_NODE_H
+
+#include "nvme.h"
+
+/* What a Zone Management Receive command asks for. */
+typedef struct NvmeZoneReportArgs {
+    uint64_t slba;
+    uint32_t bytes;             /* the guest's buffer */
+    uint8_t filter;             /* NVME_ZONE_REPORT_* */
+    bool extended;
+    bool partial;
+} NvmeZoneReportArgs;
+
+/* Does this drive have zones that make a namespace zoned? */
+bool nvme_zoned_node_detect(BlockBackend *blk);
+
+/* Takes geometry and limits from the drive; refuses what cannot be. */
+bool nvme_zoned_node_setup(NvmeNamespace *ns, Error **errp);
+
+/* The Zone Append Size Limit that all namespaces of the subsystem can hold. */
+uint8_t nvme_zoned_node_zasl(NvmeCtrl *n);
+
+/* A read of blocks that are in the namespace. */
+uint16_t nvme_zoned_node_check_read(NvmeNamespace *ns, uint64_t slba,
+                                    uint32_t nlb);
+
+/* The status of a read that failed with @ret; 0 if the host is to blame. */
+uint16_t nvme_zoned_node_read_status(NvmeNamespace *ns, int ret);
+
+/* May the guest change anything? */
+uint16_t nvme_zoned_node_check_writable(NvmeNamespace *ns);
+
+/* Write, Write Zeroes or Zone Append of blocks that are in the namespace. */
+uint16_t nvme_zoned_node_write(NvmeCtrl *n, NvmeRequest *req);
+
+/*
+ * A write at @slba failed with @ret: sets the status of @req, then calls
+ * @done(@opaque, @ret).  *@aiocb is what to cancel meanwhile.
+ */
+void nvme_zoned_node_write_failed(NvmeRequest *req, uint64_t slba, int ret,
+                                  BlockAIOCB **aiocb,
+                                  BlockCompletionFunc *done, void *opaque);
+
+/* Zone Management Send, on the zone at @slba or on @all. */
+uint16_t nvme_zoned_node_mgmt(NvmeCtrl *n, NvmeRequest *req, uint64_t slba,
+                              bool all);
+
+/* Zone Management Receive */
+uint16_t nvme_zoned_node_report(NvmeCtrl *n, NvmeRequest *req,
+                                const NvmeZoneReportArgs *args);
+
+/* The controller is reset or shut down, and nothing is in flight. */
+void nvme_zoned_node_close_zones(NvmeNamespace *ns);
+
+#endif /* HW_NVME_ZONED_NODE_H */
