@@ -27,7 +27,7 @@ BENCH=tests/bench/zoned-bench
 CONFIGURE_RACE=(--disable-system --disable-user --enable-tsan)
 
 # The devices of a sanitized qemu-system: those of the qtests, to build less.
-SANITIZE_DEVICES=(I440FX VIRTIO_PCI VIRTIO_BLK)
+SANITIZE_DEVICES=(I440FX VIRTIO_PCI VIRTIO_BLK NVME_PCI)
 
 TOOLS=(qemu-img qemu-io qemu-nbd storage-daemon/qemu-storage-daemon)
 
@@ -81,7 +81,7 @@ unit_tests() {
 # which a patch has added: what the check `qtest` runs
 qtests() {
     local file name
-    for file in "$1"/tests/qtest/virtio-blk-zoned-*test.c; do
+    for file in "$1"/tests/qtest/{virtio-blk-zoned,nvme-z}*-test.c; do
         name=${file##*/}
         name=${name%.c}
         if grep -qs "'$name'" "$1/tests/qtest/meson.build"; then
