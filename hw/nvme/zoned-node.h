@@ -23,7 +23,11 @@
 #ifndef HW_NVME_ZONED_NODE_H
 #define HW_NVME_ZONED_NODE_H
 
+#include "qemu/units.h"
 #include "nvme.h"
+
+/* The unit of ZASL, as CAP.MPSMIN has it */
+#define NVME_ZASL_UNIT (4 * KiB)
 
 /* What a Zone Management Receive command asks for. */
 typedef struct NvmeZoneReportArgs {
@@ -34,6 +38,14 @@ typedef struct NvmeZoneReportArgs {
     bool partial;
 } NvmeZoneReportArgs;
 
+/* The first block of the zone that holds block @slba */
+static inline uint64_t nvme_zone_start(const NvmeNamespace *ns, uint64_t slba)
+{
+    return slba - slba % ns->zone_size;
+}
+
+/* zoned-node.c */
+
 /* Does this drive have zones that make a namespace zoned? */
 bool nvme_zoned_node_detect(BlockBackend *blk);
 
@@ -43,12 +55,20 @@ bool nvme_zoned_node_setup(NvmeNamespace *ns, Error **errp);
 /* The Zone Append Size Limit that all namespaces of the subsystem can hold. */
 uint8_t nvme_zoned_node_zasl(NvmeCtrl *n);
 
+/* The controller is reset or shut down, and nothing is in flight. */
+void nvme_zoned_node_close_zones(NvmeNamespace *ns);
+
+/* zoned-node-io.c */
+
 /* A read of blocks that are in the namespace. */
 uint16_t nvme_zoned_node_check_read(NvmeNamespace *ns, uint64_t slba,
                                     uint32_t nlb);
 
 /* The status of a read that failed with @ret; 0 if the host is to blame. */
 uint16_t nvme_zoned_node_read_status(NvmeNamespace *ns, int ret);
+
+/* The status that an errno stands for; @other if none in particular. */
+uint16_t nvme_zoned_node_status(int ret, uint16_t other);
 
 /* May the guest change anything? */
 uint16_t nvme_zoned_node_check_writable(NvmeNamespace *ns);
@@ -64,15 +84,16 @@ void nvme_zoned_node_write_failed(NvmeRequest *req, uint64_t slba, int ret,
                                   BlockAIOCB **aiocb,
                                   BlockCompletionFunc *done, void *opaque);
 
+/* zoned-node-mgmt.c */
+
 /* Zone Management Send, on the zone at @slba or on @all. */
 uint16_t nvme_zoned_node_mgmt(NvmeCtrl *n, NvmeRequest *req, uint64_t slba,
                               bool all);
 
+/* zoned-node-report.c */
+
 /* Zone Management Receive */
 uint16_t nvme_zoned_node_report(NvmeCtrl *n, NvmeRequest *req,
                                 const NvmeZoneReportArgs *args);
-
-/* The controller is reset or shut down, and nothing is in flight. */
-void nvme_zoned_node_close_zones(NvmeNamespace *ns);
 
 #endif /* HW_NVME_ZONED_NODE_H */

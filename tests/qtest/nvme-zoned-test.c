@@ -180,7 +180,10 @@ static void test_reset(void)
 /* The commands that a controller has not completed when it is reset */
 static void test_reset_in_flight(void)
 {
-    ZnsGuest *g = start_usual("", "");
+    /* So many zones that the drive is asked for them again and again */
+    ZnsGuest *g = start_image(&(Start) {
+        .image = zoned_image_new("zone_size=64k", "64M"),
+    });
 
     for (int round = 0; round < 20; round++) {
         NvmeCmd cmds[] = {

@@ -1,0 +1,275 @@
+/*
+ * QEMU NVM Express: reports of zones of the drive
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/units.h"
+#include "system/block-backend.h"
+#include "zoned-node.h"
+#include "trace.h"
+
+/* Zones, and bytes, that are got at once: what a report takes stays small. */
+#define ZONES_PER_REPORT 64
+#define BYTES_PER_REPORT (16 * KiB)
+
+/* A report under way; what is known of each zone goes right to the guest. */
+typedef struct NvmeZoneReportAIOCB {
+    BlockAIOCB common;
+    BlockAIOCB *aiocb;
+    NvmeRequest *req;
+    int ret;
+
+    NvmeZoneReportArgs args;
+    uint64_t offset;            /* byte of the drive that comes next */
+    uint64_t room;              /* zones that the guest's buffer still holds */
+    uint64_t nr_matching;       /* zones that have passed the filter */
+    uint64_t written;           /* bytes of the guest's buffer */
+
+    /* What was got from the node: at most @max_zones at once */
+    unsigned int max_zones;
+    unsigned int nr_zones;
+    BlockZoneDescriptor zones[ZONES_PER_REPORT];
+    size_t extension_size;      /* 0: not asked for */
+    uint8_t *extensions;
+
+    uint8_t *entries;           /* for the guest */
+} NvmeZoneReportAIOCB;
+
+static void nvme_zone_report_cancel(BlockAIOCB *aiocb)
+{
+    NvmeZoneReportAIOCB *iocb =
+        container_of(aiocb, NvmeZoneReportAIOCB, common);
+
+    iocb->ret = -ECANCELED;
+    blk_aio_cancel_async(iocb->aiocb);
+}
+
+static const AIOCBInfo nvme_zone_report_aiocb_info = {
+    .aiocb_size = sizeof(NvmeZoneReportAIOCB),
+    .cancel_async = nvme_zone_report_cancel,
+};
+
+static bool matches_filter(uint8_t filter, BlockZoneState state)
+{
+    switch (filter) {
+    case NVME_ZONE_REPORT_ALL:
+        return true;
+    case NVME_ZONE_REPORT_EMPTY:
+        return state == BLK_ZS_EMPTY;
+    case NVME_ZONE_REPORT_IMPLICITLY_OPEN:
+        return state == BLK_ZS_IOPEN;
+    case NVME_ZONE_REPORT_EXPLICITLY_OPEN:
+        return state == BLK_ZS_EOPEN;
+    case NVME_ZONE_REPORT_CLOSED:
+        return state == BLK_ZS_CLOSED;
+    case NVME_ZONE_REPORT_FULL:
+        return state == BLK_ZS_FULL;
+    case NVME_ZONE_REPORT_READ_ONLY:
+        return state == BLK_ZS_RDONLY;
+    case NVME_ZONE_REPORT_OFFLINE:
+        return state == BLK_ZS_OFFLINE;
+    default:
+        return false;
+    }
+}
+
+static NvmeZoneDescr describe_zone(const NvmeNamespace *ns,
+                                   const BlockZoneDescriptor *zone)
+{
+    bool wp_valid = zone->state != BLK_ZS_FULL &&
+                    zone->state != BLK_ZS_RDONLY &&
+                    zone->state != BLK_ZS_OFFLINE;
+
+    /* The block layer numbers conditions as the standard does. */
+    return (NvmeZoneDescr) {
+        .zt = NVME_ZONE_TYPE_SEQ_WRITE,
+        .zs = zone->state << 4,
+        .za = zone->ext_valid ? NVME_ZA_ZD_EXT_VALID : 0,
+        .zcap = cpu_to_le64(zone->cap / ns->lbasz),
+        .zslba = cpu_to_le64(zone->start / ns->lbasz),
+        .wp = cpu_to_le64(wp_valid ? zone->wp / ns->lbasz : UINT64_MAX),
+    };
+}
+
+/* Writes to byte @offset of the guest's buffer. */
+static int write_guest(NvmeRequest *req, uint64_t offset, const void *buf,
+                       size_t len)
+{
+    /*
+     * Memory only: a device that is written to could wait for this very
+     * request, as another controller of the namespace does when it is reset.
+     */
+    const MemTxAttrs attrs = { .memory = true };
+    QEMUSGList *qsg = &req->sg.qsg;
+
+    if (!(req->sg.flags & NVME_SG_DMA)) {
+        qemu_iovec_from_buf(&req->sg.iov, offset, buf, len);
+        return 0;
+    }
+    for (int i = 0; i < qsg->nsg && len; i++) {
+        const ScatterGatherEntry *entry = &qsg->sg[i];
+        uint64_t n;
+
+        if (offset >= entry->len) {
+            offset -= entry->len;
+            continue;
+        }
+        n = MIN(len, entry->len - offset);
+        if (dma_memory_write(qsg->as, entry->base + offset, buf, n, attrs)) {
+            return -EFAULT;
+        }
+        buf += n;
+        len -= n;
+        offset = 0;
+    }
+    return 0;
+}
+
+static void finish_report(NvmeZoneReportAIOCB *iocb)
+{
+    NvmeRequest *req = iocb->req;
+
+    if (iocb->ret == 0) {
+        const NvmeZoneReportHeader header = {
+            .nr_zones = cpu_to_le64(iocb->nr_matching),
+        };
+
+        iocb->ret = write_guest(req, 0, &header, sizeof(header));
+    }
+    if (iocb->ret == -EFAULT) {
+        req->status = NVME_DATA_TRAS_ERROR | NVME_DNR;
+    }
+    g_free(iocb->extensions);
+    g_free(iocb->entries);
+    iocb->common.cb(iocb->common.opaque, iocb->ret);
+    qemu_aio_unref(iocb);
+}
+
+static size_t entry_size(const NvmeZoneReportAIOCB *iocb)
+{
+    return sizeof(NvmeZoneDescr) + iocb->extension_size;
+}
+
+/* Adds entry @n, of the zone that was got as number @i. */
+static void add_entry(NvmeZoneReportAIOCB *iocb, unsigned int n, unsigned int i)
+{
+    NvmeZoneDescr descr = describe_zone(iocb->req->ns, &iocb->zones[i]);
+    uint8_t *entry = iocb->entries + n * entry_size(iocb);
+
+    memcpy(entry, &descr, sizeof(descr));
+    if (iocb->extension_size) {
+        memcpy(entry + sizeof(descr),
+               iocb->extensions + i * iocb->extension_size,
+               iocb->extension_size);
+    }
+}
+
+/* Filters the zones that were got; what passes goes to the guest. */
+static int pass_zones(NvmeZoneReportAIOCB *iocb)
+{
+    unsigned int n = 0;
+    size_t bytes;
+    int ret;
+
+    for (unsigned int i = 0; i < iocb->nr_zones; i++) {
+        if (!matches_filter(iocb->args.filter, iocb->zones[i].state)) {
+            continue;
+        }
+        if (iocb->room > 0) {
+            add_entry(iocb, n++, i);
+            iocb->room--;
+        } else if (iocb->args.partial) {
+            break;
+        }
+        iocb->nr_matching++;
+    }
+
+    bytes = n * entry_size(iocb);
+    ret = write_guest(iocb->req, iocb->written, iocb->entries, bytes);
+    iocb->written += bytes;
+    return ret;
+}
+
+static void nvme_zone_report_cb(void *opaque, int ret);
+
+static void continue_report(NvmeZoneReportAIOCB *iocb)
+{
+    NvmeNamespace *ns = iocb->req->ns;
+
+    if (iocb->ret < 0 || iocb->offset >= ns->size ||
+        (iocb->args.partial && iocb->room == 0)) {
+        finish_report(iocb);
+        return;
+    }
+    iocb->nr_zones = iocb->max_zones;
+    iocb->aiocb = blk_aio_zone_report(ns->blkconf.blk, iocb->offset,
+                                      &iocb->nr_zones, iocb->zones,
+                                      nvme_zone_report_cb, iocb);
+}
+
+/* All of a batch is there, or that failed. */
+static void nvme_zone_batch_cb(void *opaque, int ret)
+{
+    NvmeZoneReportAIOCB *iocb = opaque;
+    NvmeNamespace *ns = iocb->req->ns;
+
+    if (iocb->ret == 0) {
+        iocb->ret = ret < 0 ? ret : pass_zones(iocb);
+    }
+    iocb->offset += nvme_l2b(ns, iocb->nr_zones * ns->zone_size);
+    continue_report(iocb);
+}
+
+static void nvme_zone_report_cb(void *opaque, int ret)
+{
+    NvmeZoneReportAIOCB *iocb = opaque;
+
+    if (ret == 0 && iocb->nr_zones == 0) {
+        /* There should be some: do not ask for them without end. */
+        ret = -EIO;
+    }
+    if (ret < 0 || iocb->ret < 0 || !iocb->extension_size) {
+        nvme_zone_batch_cb(iocb, ret);
+        return;
+    }
+    iocb->aiocb = blk_aio_zone_get_extensions(iocb->req->ns->blkconf.blk,
+                                              iocb->offset, iocb->nr_zones,
+                                              iocb->extensions,
+                                              nvme_zone_batch_cb, iocb);
+}
+
+uint16_t nvme_zoned_node_report(NvmeCtrl *n, NvmeRequest *req,
+                                const NvmeZoneReportArgs *args)
+{
+    NvmeNamespace *ns = req->ns;
+    NvmeZoneReportAIOCB *iocb;
+    uint16_t status;
+
+    status = nvme_map_dptr(n, &req->sg, args->bytes, &req->cmd);
+    if (status) {
+        return status;
+    }
+
+    iocb = blk_aio_get(&nvme_zone_report_aiocb_info, ns->blkconf.blk,
+                       nvme_misc_cb, req);
+    iocb->req = req;
+    iocb->ret = 0;
+    iocb->args = *args;
+    iocb->offset = nvme_l2b(ns, nvme_zone_start(ns, args->slba));
+    iocb->written = sizeof(NvmeZoneReportHeader);
+    iocb->extension_size = args->extended ? ns->params.zd_extension_size : 0;
+    iocb->room = (args->bytes - sizeof(NvmeZoneReportHeader)) /
+                 entry_size(iocb);
+    iocb->nr_matching = 0;
+    iocb->max_zones = MIN(ZONES_PER_REPORT,
+                          MAX(1, BYTES_PER_REPORT / entry_size(iocb)));
+    iocb->entries = g_malloc(iocb->max_zones * entry_size(iocb));
+    iocb->extensions = g_malloc(iocb->max_zones * iocb->extension_size);
+
+    trace_pci_nvme_zoned_node_report(nvme_cid(req), args->slba, args->filter,
+                                     args->partial, args->bytes);
+    req->aiocb = &iocb->common;
+    continue_report(iocb);
+    return NVME_NO_COMPLETE;
+}
