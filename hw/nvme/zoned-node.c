@@ -237,3 +237,24 @@ void nvme_zoned_node_close_zones(NvmeNamespace *ns)
         blk_zone_mgmt(ns->blkconf.blk, BLK_ZO_CLOSE, 0, ns->size);
     }
 }
+
+/* Can a guest use the namespace through a controller other than @n? */
+static bool is_used_elsewhere(NvmeCtrl *n, NvmeNamespace *ns)
+{
+    for (int i = 0; i < NVME_MAX_CONTROLLERS; i++) {
+        NvmeCtrl *other = nvme_subsys_ctrl(n->subsys, i);
+
+        if (other && other != n && nvme_ns(other, nvme_nsid(ns)) == ns &&
+            NVME_CC_EN(ldl_le_p(&other->bar.cc))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void nvme_zoned_node_reset(NvmeCtrl *n, NvmeNamespace *ns)
+{
+    if (!is_used_elsewhere(n, ns)) {
+        nvme_zoned_node_close_zones(ns);
+    }
+}

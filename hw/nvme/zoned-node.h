@@ -55,8 +55,11 @@ bool nvme_zoned_node_setup(NvmeNamespace *ns, Error **errp);
 /* The Zone Append Size Limit that all namespaces of the subsystem can hold. */
 uint8_t nvme_zoned_node_zasl(NvmeCtrl *n);
 
-/* The controller is reset or shut down, and nothing is in flight. */
+/* Closes zones that are open. */
 void nvme_zoned_node_close_zones(NvmeNamespace *ns);
+
+/* The controller is reset, and none of its commands is in flight. */
+void nvme_zoned_node_reset(NvmeCtrl *n, NvmeNamespace *ns);
 
 /* zoned-node-io.c */
 

@@ -109,13 +109,13 @@ static void init_buffer(ZnsGuest *g)
     }
 }
 
-ZnsGuest *zns_start(const char *args)
+static ZnsGuest *open_slot(QOSState *qs, int slot)
 {
     ZnsGuest *g = g_new0(ZnsGuest, 1);
 
-    g->qs = qtest_pc_boot("-machine pc -nodefaults %s", args);
-    g->qts = g->qs->qts;
-    g->dev = qpci_device_find(g->qs->pcibus, QPCI_DEVFN(SLOT, 0));
+    g->qs = qs;
+    g->qts = qs->qts;
+    g->dev = qpci_device_find(qs->pcibus, QPCI_DEVFN(slot, 0));
     g_assert_nonnull(g->dev);
     qpci_device_enable(g->dev);
     g->bar = qpci_iomap(g->dev, 0, NULL);
@@ -124,13 +124,30 @@ ZnsGuest *zns_start(const char *args)
     return g;
 }
 
-void zns_stop(ZnsGuest *g)
+ZnsGuest *zns_start(const char *args)
+{
+    return open_slot(qtest_pc_boot("-machine pc -nodefaults %s", args), SLOT);
+}
+
+ZnsGuest *zns_open(ZnsGuest *g, int slot)
+{
+    return open_slot(g->qs, slot);
+}
+
+void zns_close(ZnsGuest *g)
 {
     g_assert_false(qpci_io_readl(g->dev, g->bar, NVME_REG_CSTS) &
                    NVME_CSTS_FAILED);
     g_free(g->dev);
-    qtest_shutdown(g->qs);
     g_free(g);
+}
+
+void zns_stop(ZnsGuest *g)
+{
+    QOSState *qs = g->qs;
+
+    zns_close(g);
+    qtest_shutdown(qs);
 }
 
 NvmeCmd zns_command(ZnsGuest *g, uint8_t opcode, size_t len)

@@ -61,9 +61,13 @@ typedef struct ZnsGuest {
     NvmeCqe cqe;                /* of the last command that has completed */
 } ZnsGuest;
 
-/* Starts QEMU; the arguments define a controller "nvme" in slot 4. */
+/* Starts QEMU; the arguments define a controller in slot 4. */
 ZnsGuest *zns_start(const char *args);
 void zns_stop(ZnsGuest *g);
+
+/* Another controller of the machine of @g, to be closed before that stops */
+ZnsGuest *zns_open(ZnsGuest *g, int slot);
+void zns_close(ZnsGuest *g);
 
 /* Enables the controller and makes the queues; after a reset, too. */
 void zns_enable(ZnsGuest *g);

@@ -177,6 +177,55 @@ static void test_reset(void)
     zns_stop(g);
 }
 
+/* Two controllers share a namespace; one of them is reset. */
+static void test_reset_shared(void)
+{
+    g_autofree char *args = g_strdup_printf(
+        "-blockdev driver=zoned,node-name=disk,file.driver=file,"
+        "file.filename=%s -device nvme-subsys,id=both "
+        "-device nvme,id=one,serial=zoned,subsys=both,addr=4 "
+        "-device nvme,id=two,serial=zoned,subsys=both,addr=5 "
+        "-device nvme-ns,bus=one,drive=disk", new_image());
+    ZnsGuest *one = zns_start(args);
+    ZnsGuest *two = zns_open(one, 5);
+
+    assert_success(zns_manage(one, NVME_ZONE_ACTION_OPEN, Z(0)));
+    assert_success(zns_write(two, Z(1), 8));
+    zns_reset(one);
+    assert_zone(two, 0, EXPLICITLY_OPEN, Z(0));
+    assert_zone(two, 1, IMPLICITLY_OPEN, Z(1) + 8);
+    zns_reset(two);
+    zns_enable(one);
+    assert_zone(one, 0, EMPTY, Z(0));
+    assert_zone(one, 1, CLOSED, Z(1) + 8);
+    zns_assert_usable(one);
+    zns_close(two);
+    zns_stop(one);
+}
+
+/* The guest's buffer is in the controller. */
+static void test_controller_memory(void)
+{
+    ZnsGuest *g = start_usual("", ",cmb_size_mb=2");
+    QPCIBar memory = qpci_iomap(g->dev, 2, NULL);
+    uint64_t where;
+
+    /* Enabled, at the same address as for the guest */
+    qpci_io_writel(g->dev, g->bar, NVME_REG_CMBMSC + 4, memory.addr >> 32);
+    qpci_io_writel(g->dev, g->bar, NVME_REG_CMBMSC, memory.addr | 3);
+    g->buffer = memory.addr;
+    qtest_memset(g->qts, g->buffer, 'm', 4096);
+    assert_success(zns_write(g, Z(1), 8));
+    assert_success(zns_append(g, Z(1), 8, &where));
+    g_assert_cmpuint(where, ==, Z(1) + 8);
+    assert_zone(g, 1, IMPLICITLY_OPEN, Z(1) + 16);
+    qtest_memset(g->qts, g->buffer, 0, 4096);
+    assert_success(zns_read(g, Z(1) + 8, 8));
+    g_assert_cmphex(qtest_readb(g->qts, g->buffer + 4095), ==, 'm');
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
 /* The commands that a controller has not completed when it is reset */
 static void test_reset_in_flight(void)
 {
@@ -561,6 +610,37 @@ static void test_durable(void)
     zns_stop(g);
 }
 
+/* A guest takes zones that can only be read offline, one or all, for good. */
+static void test_offline(void)
+{
+    const char *image = new_worn_image();
+    ZnsGuest *g;
+
+    set_zone(image, 4, NVME_ZONE_STATE_READ_ONLY, Z(4));
+    set_zone(image, 5, NVME_ZONE_STATE_READ_ONLY, Z(5) + 8);
+    g = start_image(&(Start) { .image = image });
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_OFFLINE, Z(1)));
+    assert_zone(g, 1, OFFLINE, NO_WP);
+    assert_status(zns_read(g, Z(1), 8), NVME_ZONE_OFFLINE);
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_OFFLINE, Z(2)));
+    assert_status(zns_manage(g, NVME_ZONE_ACTION_OFFLINE, Z(3)),
+                  NVME_ZONE_INVAL_TRANSITION);
+    assert_status(zns_manage(g, NVME_ZONE_ACTION_OFFLINE, Z(4) + 1),
+                  NVME_INVALID_FIELD);
+    assert_zone(g, 4, READ_ONLY, NO_WP);
+    assert_success(zns_manage_all(g, NVME_ZONE_ACTION_OFFLINE));
+    assert_zone(g, 3, EMPTY, Z(3));
+    assert_zone(g, 4, OFFLINE, NO_WP);
+    assert_zone(g, 5, OFFLINE, NO_WP);
+    zns_stop(g);
+
+    g = start_image(&(Start) { .image = image });
+    assert_zone(g, 1, OFFLINE, NO_WP);
+    assert_zone(g, 5, OFFLINE, NO_WP);
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
 #define FAIL_WRITE ",inject-error.0.event=none,inject-error.0.iotype=write," \
                    "inject-error.0.errno=5,inject-error.0.once=on,"         \
                    "inject-error.0.sector="
@@ -629,7 +709,9 @@ int main(int argc, char **argv)
     qtest_add_func("nvme-zoned/worn-copy", test_worn_copy);
     qtest_add_func("nvme-zoned/cross-compare", test_cross_compare);
     qtest_add_func("nvme-zoned/reset", test_reset);
+    qtest_add_func("nvme-zoned/reset-shared", test_reset_shared);
     qtest_add_func("nvme-zoned/reset-in-flight", test_reset_in_flight);
+    qtest_add_func("nvme-zoned/controller-memory", test_controller_memory);
     qtest_add_func("nvme-zoned/cancel", test_cancel);
     qtest_add_func("nvme-zoned/many-zones", test_many_zones);
     qtest_add_func("nvme-zoned/bad-memory", test_bad_memory);
@@ -642,6 +724,7 @@ int main(int argc, char **argv)
     qtest_add_func("nvme-zoned/large-blocks", test_large_blocks);
     qtest_add_func("nvme-zoned/restart", test_restart);
     qtest_add_func("nvme-zoned/durable", test_durable);
+    qtest_add_func("nvme-zoned/offline", test_offline);
     qtest_add_func("nvme-zoned/host-error", test_host_error);
     qtest_add_func("nvme-zoned/filter", test_filter);
     return g_test_run();

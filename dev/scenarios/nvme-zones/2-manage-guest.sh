@@ -111,4 +111,4 @@ equal "a report of read only zones" "" "$(nvme_table -S 6)"
 equal "blkzone reports the same" "$(nvme_table)" \
     "$(blkzone report "$DISK" | zone_table)"
 nvme_table | save table
-cat data | save data
+save data <data
