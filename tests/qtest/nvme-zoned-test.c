@@ -641,6 +641,115 @@ static void test_offline(void)
     zns_stop(g);
 }
 
+#define EXTENSION 128
+
+static char *new_extended_image(void)
+{
+    return zoned_image_new("zone_size=64k,max_open_zones=2,max_active_zones=2,"
+                           "zd_extension_size=128", ZNS_IMAGE_SIZE);
+}
+
+/* Sets the descriptor extension of a zone to bytes of a letter. */
+static uint16_t extend(ZnsGuest *g, int zone, char letter)
+{
+    qtest_memset(g->qts, g->buffer, letter, EXTENSION);
+    return zns_manage(g, NVME_ZONE_ACTION_SET_ZD_EXT, Z(zone));
+}
+
+/*
+ * Asserts what an extended report says of all zones; *@letters has the letter
+ * of each zone's extension, or a space for those without.
+ */
+static void assert_extensions(ZnsGuest *g, const char *letters)
+{
+    NvmeCmd cmd = zns_receive(g, 0, NVME_ZONE_REPORT_ALL, false, 8192);
+    uint64_t addr = g->buffer + sizeof(NvmeZoneReportHeader);
+    NvmeZoneDescr descr;
+    char extension[EXTENSION];
+
+    cmd.cdw13 |= cpu_to_le32(NVME_ZONE_REPORT_EXTENDED);
+    qtest_memset(g->qts, g->buffer, 0xa5, 8192);
+    assert_success(zns_do(g, cmd));
+    for (int i = 0; i < ZNS_NR_ZONES; i++) {
+        char letter = letters[i] == ' ' ? 0 : letters[i];
+
+        qtest_memread(g->qts, addr, &descr, sizeof(descr));
+        qtest_memread(g->qts, addr + sizeof(descr), extension, EXTENSION);
+        g_assert_cmpuint(le64_to_cpu(descr.zslba), ==, Z(i));
+        g_assert_cmphex(descr.za, ==, letter ? NVME_ZA_ZD_EXT_VALID : 0);
+        g_assert_cmpint(extension[0], ==, letter);
+        g_assert_cmpint(extension[EXTENSION - 1], ==, letter);
+        addr += sizeof(descr) + EXTENSION;
+    }
+    g_assert_cmphex(qtest_readb(g->qts, addr), ==, 0xa5);
+}
+
+static void test_extension(void)
+{
+    const char *image = new_extended_image();
+    ZnsGuest *g = start_image(&(Start) {
+        .image = image,
+        .namespace = ",zoned.descr_ext_size=128",
+    });
+    g_autofree NvmeIdNsZoned *zoned = g_new(NvmeIdNsZoned, 1);
+
+    zns_identify(g, NVME_ID_CNS_CS_NS, NVME_CSI_ZONED, zoned);
+    g_assert_cmpuint(zoned->lbafe[0].zdes, ==, EXTENSION / 64);
+    assert_extensions(g, "        ");
+    assert_success(extend(g, 1, 'a'));
+    assert_zone(g, 1, CLOSED, Z(1));
+    assert_status(extend(g, 1, 'b'), NVME_ZONE_INVAL_TRANSITION);
+    assert_success(extend(g, 2, 'c'));
+    assert_status(extend(g, 3, 'd'), NVME_ZONE_TOO_MANY_ACTIVE);
+    assert_extensions(g, " ac     ");
+    assert_success(zns_write(g, Z(1), 8));
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_FINISH, Z(1)));
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_OPEN, Z(2)));
+    zns_stop(g);
+
+    g = start_image(&(Start) { .image = image });
+    assert_zone(g, 2, CLOSED, Z(2));
+    assert_extensions(g, " ac     ");
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_RESET, Z(1)));
+    assert_extensions(g, "  c     ");
+    assert_success(extend(g, 1, 'e'));
+    assert_extensions(g, " ec     ");
+    zns_assert_usable(g);
+    assert_extensions(g, "        ");
+    zns_stop(g);
+}
+
+static void test_extension_refused(void)
+{
+    ZnsGuest *g = start_image(&(Start) { .image = new_extended_image() });
+    NvmeCmd cmd;
+
+    assert_status(zns_manage_all(g, NVME_ZONE_ACTION_SET_ZD_EXT),
+                  NVME_INVALID_FIELD);
+    assert_status(zns_manage(g, NVME_ZONE_ACTION_SET_ZD_EXT, Z(1) + 1),
+                  NVME_INVALID_FIELD);
+    assert_status(zns_manage(g, NVME_ZONE_ACTION_SET_ZD_EXT, ZNS_BLOCKS),
+                  NVME_LBA_RANGE);
+    cmd = zns_send(g, NVME_ZONE_ACTION_SET_ZD_EXT, Z(1));
+    cmd.dptr.prp1 = cpu_to_le64(1ull << 40);
+    zns_do(g, cmd);
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_RESET, Z(1)));
+
+    /* A buffer that ends in the midst of an entry */
+    assert_success(extend(g, 1, 'a'));
+    for (size_t len = 64; len <= 64 + 3 * (64 + EXTENSION); len += 4) {
+        cmd = zns_receive(g, 0, NVME_ZONE_REPORT_ALL, true, len);
+        cmd.cdw13 |= cpu_to_le32(NVME_ZONE_REPORT_EXTENDED);
+        qtest_memset(g->qts, g->buffer, 0xa5, 4096);
+        assert_success(zns_do(g, cmd));
+        g_assert_cmpuint(qtest_readq(g->qts, g->buffer), ==,
+                         (len - 64) / (64 + EXTENSION));
+        g_assert_cmphex(qtest_readb(g->qts, g->buffer + len), ==, 0xa5);
+    }
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
 #define FAIL_WRITE ",inject-error.0.event=none,inject-error.0.iotype=write," \
                    "inject-error.0.errno=5,inject-error.0.once=on,"         \
                    "inject-error.0.sector="
@@ -725,6 +834,8 @@ int main(int argc, char **argv)
     qtest_add_func("nvme-zoned/restart", test_restart);
     qtest_add_func("nvme-zoned/durable", test_durable);
     qtest_add_func("nvme-zoned/offline", test_offline);
+    qtest_add_func("nvme-zoned/extension", test_extension);
+    qtest_add_func("nvme-zoned/extension-refused", test_extension_refused);
     qtest_add_func("nvme-zoned/host-error", test_host_error);
     qtest_add_func("nvme-zoned/filter", test_filter);
     return g_test_run();
