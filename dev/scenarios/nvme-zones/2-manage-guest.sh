@@ -62,9 +62,15 @@ refused "append to a full zone" 1b9 append 3
 refused "open a full zone" 1bf zns open-zone 3
 refused "an action on no zone's start" 002 nvme zns open-zone "$DISK" -s 0x8001
 refused "an action beyond the last zone" 080 zns open-zone 16
-refused "set a descriptor extension where there are none" 002 \
-    nvme io-passthru "$DISK" --opcode=0x79 --namespace-id=1 --cdw10=0x20000 \
-    --cdw13=0x10 --data-len=4096 --write --input-file=data
+
+printf '%064d' 7 >extension
+check "set a descriptor extension" zns set-zone-desc 4 -d extension
+equal "the zone is closed" "4 0" "$(zone 4)"
+equal "an extended report has it" "30 37" \
+    "$(zns report-zones 4 -d 1 --extended |
+        sed -nE 's/^0030: (..) .* (..) "0+7"$/\1 \2/p')"
+refused "set it once more" 1bf zns set-zone-desc 4 -d extension
+check "reset that zone" zns reset-zone 4
 
 check "compare" io write 0x10000
 check "what was written is there" io compare 0x10000
@@ -110,5 +116,7 @@ done
 equal "a report of read only zones" "" "$(nvme_table -S 6)"
 equal "blkzone reports the same" "$(nvme_table)" \
     "$(blkzone report "$DISK" | zone_table)"
+check "reset zone 4" zns reset-zone 4
+check "set another descriptor extension" zns set-zone-desc 7 -d extension
 nvme_table | save table
-save data <data
+save written <data

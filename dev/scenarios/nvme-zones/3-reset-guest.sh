@@ -6,7 +6,9 @@
 equal "zones are as they were left, the open ones closed" \
     "$(power_cycled </saved/table)" "$(nvme_table)"
 check "what was written is there" \
-    nvme compare "$DISK" -s 0x10000 -c 7 -z 4096 -d /saved/data
+    nvme compare "$DISK" -s 0x10000 -c 7 -z 4096 -d /saved/written
+equal "a descriptor extension is there" 1 \
+    "$(zns report-zones 7 -d 1 --extended | grep -c '^0030: 30 .*0000007"$')"
 check "open zone 6" zns open-zone 6
 check "open zone 0" zns open-zone 0
 nvme_table >table
@@ -18,5 +20,5 @@ done
 equal "after a reset, open zones are closed, or empty" \
     "$(power_cycled <table)" "$(nvme_table)"
 check "a closed zone is written on" nvme write "$DISK" -s 8 -c 7 -z 4096 \
-    -d /saved/data
+    -d /saved/written
 nvme_table | save table

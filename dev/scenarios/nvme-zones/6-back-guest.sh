@@ -6,4 +6,4 @@
 equal "NVMe has the zones that virtio-blk left" \
     "$(power_cycled </saved/table)" "$(nvme_table)"
 check "what virtio-blk wrote is there" \
-    nvme compare "$DISK" -s 16 -c 7 -z 4096 -d /saved/data
+    nvme compare "$DISK" -s 16 -c 7 -z 4096 -d /saved/written
