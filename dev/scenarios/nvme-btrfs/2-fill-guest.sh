@@ -1,0 +1,1 @@
+../btrfs/2-fill-guest.sh

@@ -1,0 +1,1 @@
+../btrfs/3-load-cut.sh

@@ -1,0 +1,1 @@
+../btrfs/4-again-guest.sh

@@ -1,0 +1,1 @@
+../f2fs/2-fill-guest.sh

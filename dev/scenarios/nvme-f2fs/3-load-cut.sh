@@ -1,0 +1,1 @@
+../f2fs/3-load-cut.sh

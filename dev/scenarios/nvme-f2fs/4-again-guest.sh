@@ -1,0 +1,1 @@
+../f2fs/4-again-guest.sh

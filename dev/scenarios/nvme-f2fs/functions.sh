@@ -1,0 +1,1 @@
+../f2fs/functions.sh

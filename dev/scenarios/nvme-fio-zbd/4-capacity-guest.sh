@@ -1,0 +1,1 @@
+../fio-zbd/4-capacity-guest.sh

@@ -1,0 +1,1 @@
+../fio-zbd/5-limits-guest.sh

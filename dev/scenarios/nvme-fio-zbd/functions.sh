@@ -1,0 +1,1 @@
+../fio-zbd/functions.sh

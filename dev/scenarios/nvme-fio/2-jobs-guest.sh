@@ -1,0 +1,1 @@
+../fio/2-jobs-guest.sh

@@ -1,0 +1,1 @@
+../fio/3-load-cut.sh

@@ -1,0 +1,1 @@
+../fio/4-again-guest.sh

@@ -1,0 +1,1 @@
+../zonefs/5-load-cut.sh

@@ -1,0 +1,1 @@
+../zonefs/6-after-guest.sh
