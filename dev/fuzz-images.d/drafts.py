@@ -195,7 +195,7 @@ def read_draft(path):
     header = Header(data)
     end = header.table_offset + header.nr_zones * 8
     return Draft(bytearray(data[:end]), len(data),
-                 [(header.data_offset, data[header.data_offset:])])
+                 [(end, data[end:])])
 
 
 # Damage. Each of these changes a draft, and may leave it valid.

@@ -94,6 +94,7 @@ class Examination:
                self.verdict())
         if opened:
             self.look_at_zones()
+            self.look_at_extensions()
             self.look_at_data()
             self.try_to_change()
             self.shell.command('close')
@@ -126,6 +127,28 @@ class Examination:
             demand(seen == expected, 'report', seen, 'expected', expected)
         self.count('zones reported', sum(min(size, self.zones)
                                          for _, size in self.windows()))
+
+    def look_at_extensions(self):
+        """Of some zones: what the file has if they are valid, or zeroes."""
+        header, zones = self.image.header, self.image.opened()
+        extended = [] if self.image.pristine else [
+            i for i, zone in enumerate(zones) if zone.extended]
+        first = self.rng.choice(extended or [self.rng.randrange(self.zones)])
+        count = min(4, self.zones - first)
+        said = self.shell.command(f'zge {header.start(first)} {count}')
+        if not header.ext_size:
+            demand('not supported' in said, 'zge without extensions:', said)
+            return
+        expected = []
+        with open(self.path, 'rb') as f:
+            for i in range(first, first + count):
+                where = self.image.base + header.ext_offset
+                expected.append(
+                    read_at(f, where + i * header.ext_size, header.ext_size)
+                    if zones[i].extended else bytes(header.ext_size))
+        demand(said.split() == [data.hex() for data in expected],
+               'extensions of zones from', first, 'are', said[:400])
+        self.count('extensions seen', sum(map(any, expected)))
 
     def look_at_data(self):
         """Sectors: what the file has below the write pointer, else zeroes."""
@@ -165,7 +188,7 @@ class Examination:
         size = self.image.header.zone_size
         i = self.zones - 1
         length = self.image.header.limit(i) - i * size
-        for name in ('zo', 'zc', 'zf', 'zrs'):
+        for name in ('zo', 'zc', 'zf', 'zrs', 'zof'):
             said = self.shell.command(f'{name} {i * size} {length}')
             demand('Permission denied' in said, name, 'read-only:', said)
         said = self.shell.command(f'zap -p {i * size} 512')
@@ -211,7 +234,12 @@ class Examination:
         length = rng.choice([512, 512, 4096, 4096, 8192, 65536, 65536, 1, 0,
                              rng.randrange(1 << 18), header.zone_capacity])
         length = min(length, 1 << 18)
-        kind = rng.randrange(10)
+        kind = rng.randrange(11)
+        if kind == 10:
+            start = offset // header.zone_size * header.zone_size
+            return rng.choice([f'zse -P {rng.randrange(256)} {start}',
+                               f'zse {offset}', f'zge {start} 1',
+                               f'zge {offset} {rng.choice([0, 2, 64])}'])
         if kind < 3:
             words = rng.choice(['write', 'write -f', 'write -z', 'write -zu',
                                 'aio_write', 'aio_write -f'])
@@ -230,7 +258,7 @@ class Examination:
 
     def random_management(self):
         rng, header = self.rng, self.image.header
-        name = rng.choice(['zo', 'zo', 'zc', 'zf', 'zf', 'zrs', 'zrs'])
+        name = rng.choice(['zo', 'zo', 'zc', 'zf', 'zf', 'zrs', 'zrs', 'zof'])
         if rng.random() < 0.1:
             return f'{name} 0 {header.size}'
         first = rng.randrange(header.nr_zones)

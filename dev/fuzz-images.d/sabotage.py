@@ -45,6 +45,14 @@ def any_address(self, i, raw):
 DECODE = zoned_image.Header.decode
 
 
+def no_extension(self, i, zone):
+    """Instead of Header.power_cycled()."""
+    return POWER_CYCLED(self, i, zone._replace(extended=False))
+
+
+POWER_CYCLED = zoned_image.Header.power_cycled
+
+
 def no_length(_self):
     return False
 
@@ -53,6 +61,8 @@ def no_length(_self):
 READERS = {
     'an impossible zone that is taken for valid':
         (zoned_image.Header, 'decode', any_address),
+    'an extension that is lost':
+        (zoned_image.Header, 'power_cycled', no_extension),
     'a truncated image that is taken for valid':
         (zoned_image.Image, 'is_short', no_length),
     'a damaged header that is taken for valid':
