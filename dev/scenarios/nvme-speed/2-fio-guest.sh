@@ -4,10 +4,17 @@
 # qemu: -blockdev driver=raw,node-name=second,file.driver=file,file.filename=disk.raw -device nvme-ns,bus=nvme,drive=second,zoned=on,zoned.zone_size=64M
 # seconds: 1200
 
+# namespace N: its disk; Linux does not always number them alike
+namespace() {
+    for block in /sys/block/nvme0n*; do
+        [ "$(cat "$block/nsid")" != "$1" ] || echo "/dev/${block##*/}"
+    done
+}
+
 # Requests in a second of a job of 5 seconds on namespace $1; the rest are
 # options
 requests() {
-    namespace=/dev/nvme0n$1
+    namespace=$(namespace "$1")
     shift
     blkzone reset "$namespace"
     fio --name=speed --filename="$namespace" --direct=1 --rw=write \
@@ -21,15 +28,15 @@ job() {
     name=$1
     shift
     for round in 1 2 3 4 5 6; do
-        for namespace in $([ $((round % 2)) = 0 ] && echo 1 2 || echo 2 1); do
-            echo "$name $namespace $(requests "$namespace" "$@")"
+        for number in $([ $((round % 2)) = 0 ] && echo 1 2 || echo 2 1); do
+            echo "$name $number $(requests "$number" "$@")"
         done
     done
 }
 
 # What a first write costs more in the file of the host, both have behind them.
-for namespace in 1 2; do
-    fio --name=fill --filename=/dev/nvme0n$namespace --direct=1 --rw=write \
+for number in 1 2; do
+    fio --name=fill --filename="$(namespace $number)" --direct=1 --rw=write \
         --bs=1M --zonemode=zbd --ioengine=libaio >/dev/null
 done
 job one-writer --bs=4k --iodepth=1 >/tmp/speed
