@@ -602,7 +602,9 @@ static void test_durable(void)
     assert_success(zns_do(g, write));
     assert_success(zns_do(g, zeroes));
     qtest_kill_qemu(g->qts);
-    qtest_quit(g->qts);
+    g_free(g->dev);
+    qtest_shutdown(g->qs);
+    g_free(g);
 
     g = start_image(&(Start) { .image = image });
     assert_zone(g, 1, CLOSED, Z(1) + 8);
