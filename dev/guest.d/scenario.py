@@ -20,7 +20,9 @@ SETTINGS = ('device', 'disk', 'qemu', 'image', 'seconds', 'kernel', 'needs',
 
 
 def show_console(console, lines=80):
-    """The end of what a step printed."""
+    """The end of what a step printed, if it got that far."""
+    if not console.exists():
+        return
     text = console.read_text(errors='replace').replace('\r', '')
     print(f'--- {console} (its end)')
     print('\n'.join(text.splitlines()[-lines:]))
