@@ -14,7 +14,7 @@ KINDS = {'write': 60, 'fua': 3, 'conv': 6, 'flush': 5, 'open': 2, 'close': 4,
 COMMANDS = {'open': 'zo', 'close': 'zc', 'finish': 'zf', 'reset': 'zrs'}
 PROMPT = 'qemu-io> '
 TOKENS = re.compile(r'qemu-io> |wrote (\d+)/\d+ bytes at offset (\d+)\n|'
-                    r'[^\n]*(?:failed|bad|error|not)[^\n]*\n')
+                    r'[^\n]*\b(?:failed|bad|error|cannot|not)\b[^\n]*\n')
 
 
 def make_data(number, size):
