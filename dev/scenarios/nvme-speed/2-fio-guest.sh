@@ -1,8 +1,12 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # device: nvme
+# disk: file.discard=ignore
 # qemu: -blockdev driver=raw,node-name=second,file.driver=file,file.filename=disk.raw -device nvme-ns,bus=nvme,drive=second,zoned=on,zoned.zone_size=64M
 # seconds: 1200
+#
+# A reset of zones in memory writes zeroes, and the file keeps its blocks; so
+# discards are off, or a reset would give them back, to be found again.
 
 # namespace N: its disk; Linux does not always number them alike
 namespace() {
