@@ -63,6 +63,15 @@ meson_package() {
 
 # need_packages PURPOSE: install those that are missing
 need_packages() {
+    local lock
+    # dpkg's own lock makes a second one fail instead of wait.
+    exec {lock}>"$BUILD/.packages.lock"
+    flock "$lock"
+    install_missing "$1"
+    exec {lock}>&-
+}
+
+install_missing() {
     local -a missing
     # shellcheck disable=SC2046  # a list of words
     mapfile -t missing < <(missing_packages $(packages_for "$1"))
