@@ -23,6 +23,18 @@ bool nvme_zoned_node_detect(BlockBackend *blk)
     return bs && bs->bl.zoned == BLK_Z_HM;
 }
 
+bool nvme_zoned_node_check_ctrl(const NvmeCtrl *n, const NvmeNamespace *ns,
+                                Error **errp)
+{
+    if (!n->params.auto_transition_zones &&
+        nvme_zoned_node_detect(ns->blkconf.blk)) {
+        error_setg(errp, "zoned.auto_transition=off contradicts the drive, "
+                   "which is always on: it closes zones to open others");
+        return false;
+    }
+    return true;
+}
+
 /* An option that is not given is 0. */
 static bool check_option(const char *option, uint64_t given, const char *what,
                          uint64_t drive, Error **errp)

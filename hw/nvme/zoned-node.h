@@ -49,6 +49,10 @@ static inline uint64_t nvme_zone_start(const NvmeNamespace *ns, uint64_t slba)
 /* Does this drive have zones that make a namespace zoned? */
 bool nvme_zoned_node_detect(BlockBackend *blk);
 
+/* Refuses a drive that @n, whose namespace it is to be, cannot have. */
+bool nvme_zoned_node_check_ctrl(const NvmeCtrl *n, const NvmeNamespace *ns,
+                                Error **errp);
+
 /* Takes geometry and limits from the drive; refuses what cannot be. */
 bool nvme_zoned_node_setup(NvmeNamespace *ns, Error **errp);
 

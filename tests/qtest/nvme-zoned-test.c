@@ -453,17 +453,23 @@ static char *refusal(const Start *start)
     return message;
 }
 
+static void assert_message(const Start *start, const char *why)
+{
+    g_autofree char *message = refusal(start);
+
+    if (!strstr(message, why)) {
+        g_error("%s, %s: expected '%s', not '%s'",
+                or_nothing(start->namespace), or_nothing(start->controller),
+                why, message);
+    }
+}
+
 static void assert_refused(const char *image, const char *namespace,
                            const char *why)
 {
-    g_autofree char *message = refusal(&(Start) {
-        .image = image,
-        .namespace = namespace,
-    });
+    Start start = { .image = image, .namespace = namespace };
 
-    if (!strstr(message, why)) {
-        g_error("%s: expected '%s', not '%s'", namespace, why, message);
-    }
+    assert_message(&start, why);
 }
 
 static void test_contradiction(void)
@@ -498,6 +504,20 @@ static void test_contradiction(void)
     for (int i = 0; i < ARRAY_SIZE(cases); i++) {
         assert_refused(image, cases[i].option, cases[i].why);
     }
+}
+
+/* The node closes zones, whatever the controller is told. */
+static void test_auto_transition(void)
+{
+    Start start = {
+        .image = new_image(),
+        .controller = ",zoned.auto_transition=off",
+    };
+
+    assert_message(&start, "zoned.auto_transition=off contradicts the drive, "
+                   "which is always on");
+    start.controller = ",zoned.auto_transition=on";
+    assert_message(&start, "serial property not set");
 }
 
 static void test_refused_image(void)
@@ -831,6 +851,7 @@ int main(int argc, char **argv)
     qtest_add_func("nvme-zoned/one-zone", test_one_zone);
     qtest_add_func("nvme-zoned/read-only", test_read_only);
     qtest_add_func("nvme-zoned/contradiction", test_contradiction);
+    qtest_add_func("nvme-zoned/auto-transition", test_auto_transition);
     qtest_add_func("nvme-zoned/refused-image", test_refused_image);
     qtest_add_func("nvme-zoned/large-blocks", test_large_blocks);
     qtest_add_func("nvme-zoned/restart", test_restart);
