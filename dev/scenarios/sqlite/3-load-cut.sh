@@ -10,7 +10,7 @@ forget
 run_databases() {
     for mode in wal delete; do
         next=$(($(sqlite3 /mnt/$mode 'SELECT max(n) FROM t') + 1))
-        transactions $mode $next 10000 | sqlite3 /mnt/$mode &
+        transactions $mode $next 10000 | sqlite3 -list "/mnt/$mode" &
     done
     wait
 }
