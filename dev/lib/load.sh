@@ -42,6 +42,21 @@ beside() {
     done
 }
 
+# signal_writers SIGNAL: to the processes that the load has started
+signal_writers() {
+    pgrep -P "$load" | while read -r writer; do
+        kill "-$1" "$writer"
+    done
+}
+
+# in_pause COMMAND...: run it while the load does not write
+in_pause() {
+    signal_writers STOP
+    sleep 0.5
+    "$@"
+    signal_writers CONT
+}
+
 # equal_kernel_log: the kernel has complained of neither disk nor file system. Its
 # warnings about itself do not count; btrfs of Linux 6.12 has one after a power
 # cut in the middle of a balance.

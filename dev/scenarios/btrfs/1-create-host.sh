@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # btrfs: fill, delete, balance, scrub; power cuts.
 #
-# A zone is a block group. Scrub takes one from use for a while: where zones are
-# small, or a limit of active ones keeps btrfs from having another, Linux 6.12
-# may have no room for metadata then, and aborts the transaction.
+# Where zones are small, or a limit of active ones keeps btrfs from having one
+# more, Linux 6.12 may have no room for metadata during a scrub.
 check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=3G \
     -o zone_size=32M -o zone_capacity=28M
