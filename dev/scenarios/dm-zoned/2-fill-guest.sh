@@ -19,3 +19,4 @@ check "the third ones are what was written" verify third
 check "unmount again" umount /mnt
 check "stop dm-zoned" dmsetup remove_all
 equal_kernel_log
+save third <third.notes

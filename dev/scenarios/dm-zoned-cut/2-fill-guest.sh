@@ -1,0 +1,1 @@
+../dm-zoned/2-fill-guest.sh

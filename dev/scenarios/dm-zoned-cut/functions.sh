@@ -1,0 +1,1 @@
+../dm-zoned/functions.sh
