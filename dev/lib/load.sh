@@ -26,9 +26,10 @@ loaded() {
     check "the load had synced something" grep -q '^S ' /saved/synced
 }
 
-# load PROGRAM ARGUMENTS...: run it, and let power be cut once it is at work
+# load PROGRAM ARGUMENTS...: run it, in a process group of its own, and let
+# power be cut once it is at work
 load() {
-    "$@" >&3 &
+    setsid "$@" >&3 &
     load=$!
     sleep 1
     echo ready >&3
@@ -42,19 +43,17 @@ beside() {
     done
 }
 
-# signal_writers SIGNAL: to the processes that the load has started
-signal_writers() {
-    pgrep -P "$load" | while read -r writer; do
-        kill "-$1" "$writer"
-    done
+# signal_load SIGNAL: to all of its processes
+signal_load() {
+    kill -s "$1" -- "-$load" || fail "the load gets a signal" </dev/null
 }
 
 # in_pause COMMAND...: run it while the load does not write
 in_pause() {
-    signal_writers STOP
+    signal_load STOP
     sleep 0.5
     "$@"
-    signal_writers CONT
+    signal_load CONT
 }
 
 # equal_kernel_log: the kernel has complained of neither disk nor file system. Its

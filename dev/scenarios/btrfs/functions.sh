@@ -7,3 +7,7 @@ scrub() {
     cat /tmp/scrub
     return 1
 }
+
+sync_and_scrub() {
+    sync -f /mnt && scrub
+}
