@@ -491,26 +491,50 @@ static inline bool decode_value(const ZonedGeometry *geo, uint32_t i,
            QEMU_IS_ALIGNED(end, ZONED_WRITE_GRANULARITY);
 }
 
-uint32_t zoned_entries_decode(const ZonedGeometry *geo, uint32_t first,
-                              uint32_t n, const uint64_t *raw,
-                              ZonedEntry *entries)
+/*
+ * Zone @i has the valid entry @value.  How many zones, of @n from there, are
+ * like it?
+ */
+static uint32_t run_length(const ZonedGeometry *geo, uint32_t i, uint32_t n,
+                           uint64_t value, const uint64_t *raw)
 {
-    EntryRules rules;
+    /* The last zone has rules of its own: it may be smaller than the others. */
     uint32_t last = geo->nr_zones - 1;
+    uint32_t limit = zoned_zone_is_conv(geo, i) ? MIN(geo->nr_conv, last)
+                                                : last;
     uint32_t j;
 
-    entry_rules(geo, first, &rules);
-    for (j = 0; j < n; j++) {
-        /* The last zone may be smaller than the others. */
-        if (first + j == last) {
-            entry_rules(geo, last, &rules);
-        }
-        if (!decode_value(geo, first + j, &rules, le64_to_cpu(raw[j]),
-                          &entries[j])) {
+    for (j = 1; j < n && i + j < limit; j++) {
+        value += geo->zone_size;
+        if (le64_to_cpu(raw[j]) != value) {
             break;
         }
     }
     return j;
+}
+
+uint32_t zoned_entries_decode(const ZonedGeometry *geo, uint32_t first,
+                              uint32_t n, const uint64_t *raw,
+                              ZonedEntryRun *runs)
+{
+    EntryRules rules;
+    uint32_t last = geo->nr_zones - 1;
+    uint32_t nr_runs = 0;
+
+    entry_rules(geo, first, &rules);
+    for (uint32_t j = 0; j < n; j += runs[nr_runs++].nr_zones) {
+        uint32_t i = first + j;
+        uint64_t value = le64_to_cpu(raw[j]);
+
+        if (i == last) {
+            entry_rules(geo, last, &rules);
+        }
+        if (!decode_value(geo, i, &rules, value, &runs[nr_runs].entry)) {
+            break;
+        }
+        runs[nr_runs].nr_zones = run_length(geo, i, n - j, value, raw + j);
+    }
+    return nr_runs;
 }
 
 /* Says what is wrong with @value, which is no valid entry of zone @i. */

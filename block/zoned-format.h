@@ -54,6 +54,15 @@ typedef struct ZonedEntry {
 } ZonedEntry;
 
 /*
+ * Zones in a row with the same condition, each written up to the same byte of
+ * its own: their ends are zone_size bytes apart.
+ */
+typedef struct ZonedEntryRun {
+    ZonedEntry entry;           /* of the first zone */
+    uint32_t nr_zones;
+} ZonedEntryRun;
+
+/*
  * Checks that @geo is a device that can exist; the error names the value, and
  * says what to write instead where that can be known.
  */
@@ -108,12 +117,14 @@ bool zoned_entry_decode(const ZonedGeometry *geo, uint32_t i, uint64_t raw,
 
 /*
  * Reads the entries of @n zones, the first of which is @first, up to one that
- * is not valid.
- * Returns how many are valid.
+ * is not valid, into @runs, which has room for @n.  Most zones of a large
+ * device are like their neighbours, so this is much faster than one by one.
+ * Returns how many runs there are; the sum of their zones is @n if all entries
+ * are valid.
  */
 uint32_t zoned_entries_decode(const ZonedGeometry *geo, uint32_t first,
                               uint32_t n, const uint64_t *raw,
-                              ZonedEntry *entries);
+                              ZonedEntryRun *runs);
 
 /* The name of a condition, as the standards spell it. */
 const char *zoned_cond_name(BlockZoneState cond);

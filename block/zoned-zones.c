@@ -85,15 +85,17 @@ static inline void set_word(ZonedZones *z, uint32_t i, BlockZoneState cond,
     z->wp[i] = reported_wp(z, i, cond, end) | conv;
 }
 
-/* Zone @i, which had no condition yet, gets @cond. */
-static inline void add_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                            uint64_t end, bool ext_valid)
+/* Zones @i to @i + @n - 1, which had no condition yet, get @cond. */
+static void add_zones(ZonedZones *z, uint32_t i, uint32_t n,
+                      BlockZoneState cond, uint64_t end, bool ext_valid)
 {
-    z->nr_loaded = i + 1;
-    z->nr[cond]++;
-    set_word(z, i, cond, end, ext_valid);
-    if (z->lru && cond == BLK_ZS_IOPEN) {
-        lru_append(z, i);
+    z->nr_loaded = i + n;
+    z->nr[cond] += n;
+    for (uint32_t j = 0; j < n; j++) {
+        set_word(z, i + j, cond, end + j * z->geo.zone_size, ext_valid);
+        if (z->lru && cond == BLK_ZS_IOPEN) {
+            lru_append(z, i + j);
+        }
     }
 }
 
@@ -204,7 +206,7 @@ static void load_any(ZonedZones *z, uint32_t i, BlockZoneState cond,
         cond = BLK_ZS_EMPTY;
     }
     if (i >= z->nr_loaded) {
-        add_zone(z, i, cond, end, ext_valid);
+        add_zones(z, i, 1, cond, end, ext_valid);
     } else {
         set_zone(z, i, cond, end, ext_valid);
     }
@@ -213,14 +215,24 @@ static void load_any(ZonedZones *z, uint32_t i, BlockZoneState cond,
     }
 }
 
+void zoned_zones_load_run(ZonedZones *z, uint32_t i, uint32_t n,
+                          BlockZoneState cond, uint64_t end, bool ext_valid,
+                          bool keep_open)
+{
+    if (i >= z->nr_loaded && !cond_is_active(cond)) {
+        add_zones(z, i, n, cond, end, ext_valid);
+        return;
+    }
+    for (uint32_t j = 0; j < n; j++) {
+        load_any(z, i + j, cond, end + j * z->geo.zone_size, ext_valid,
+                 keep_open);
+    }
+}
+
 void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
                       uint64_t end, bool ext_valid, bool keep_open)
 {
-    if (i < z->nr_loaded || cond_is_active(cond)) {
-        load_any(z, i, cond, end, ext_valid, keep_open);
-    } else {
-        add_zone(z, i, cond, end, ext_valid);
-    }
+    zoned_zones_load_run(z, i, 1, cond, end, ext_valid, keep_open);
 }
 
 void zoned_zones_load_new(ZonedZones *z, uint32_t i)

@@ -121,6 +121,14 @@ void zoned_zones_begin_load(ZonedZones *z);
 void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
                       uint64_t end, bool ext_valid, bool keep_open);
 
+/*
+ * The same for @n zones from zone @i, written up to the same byte of their own:
+ * @end is that of the first, the others are zone_size bytes apart.
+ */
+void zoned_zones_load_run(ZonedZones *z, uint32_t i, uint32_t n,
+                          BlockZoneState cond, uint64_t end, bool ext_valid,
+                          bool keep_open);
+
 /* The same for a zone that nothing was ever written to. */
 void zoned_zones_load_new(ZonedZones *z, uint32_t i);
 

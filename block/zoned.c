@@ -155,64 +155,64 @@ static int GRAPH_RDLOCK read_header(BlockDriverState *bs, int64_t length,
     return 0;
 }
 
-/* Sets up @n zones from the valid @entries in an image of @length bytes. */
-static int load_entries(BlockDriverState *bs, uint32_t first, uint32_t n,
-                        const ZonedEntry *entries, int64_t length,
-                        bool keep_open, Error **errp)
+/* Sets up the zones of @run, from zone @first, in an image of @length bytes. */
+static int load_run(BlockDriverState *bs, uint32_t first,
+                    const ZonedEntryRun *run, int64_t length, bool keep_open,
+                    Error **errp)
 {
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
+    const ZonedEntry *entry = &run->entry;
     uint64_t data_length = MAX(length - (int64_t)s->header.data_offset, 0);
+    uint64_t end = entry->end + (run->nr_zones - 1) * geo->zone_size;
 
-    for (uint32_t j = 0; j < n; j++) {
-        uint32_t i = first + j;
-        uint64_t end = entries[j].end;
-
-        if (end > data_length && !zoned_zone_is_conv(geo, i) &&
-            end > zoned_zone_start(geo, i) &&
-            !(bs->open_flags & BDRV_O_CHECK)) {
-            error_setg(errp, "Zoned image is truncated: it has %" PRId64
-                       " bytes, but zone %u holds data up to byte %" PRIu64,
-                       length, i, s->header.data_offset + end);
-            return -EINVAL;
-        }
-        zoned_zones_load(&s->zones, i, entries[j].cond, end,
-                         entries[j].ext_valid, keep_open);
+    if (end > data_length && !zoned_zone_is_conv(geo, first) &&
+        entry->end > zoned_zone_start(geo, first) &&
+        !(bs->open_flags & BDRV_O_CHECK)) {
+        error_setg(errp, "Zoned image is truncated: it has %" PRId64
+                   " bytes, but zone %u holds data up to byte %" PRIu64, length,
+                   first + run->nr_zones - 1, s->header.data_offset + end);
+        return -EINVAL;
     }
+    zoned_zones_load_run(&s->zones, first, run->nr_zones, entry->cond,
+                         entry->end, entry->ext_valid, keep_open);
     return 0;
 }
 
-/* The same from @raw, their part of the table. */
+/* The same from @raw, the part of the table for @n zones from @first. */
 static int load_table(BlockDriverState *bs, uint32_t first, uint32_t n,
                       const uint64_t *raw, int64_t length, bool keep_open,
                       Error **errp)
 {
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
-    ZonedEntry entries[ZONED_TABLE_BLOCK / ZONED_ENTRY_SIZE];
+    ZonedEntryRun runs[ZONED_TABLE_BLOCK / ZONED_ENTRY_SIZE];
+    uint32_t done = 0;
 
-    while (n > 0) {
-        uint32_t wanted = MIN(n, ARRAY_SIZE(entries));
-        uint32_t valid = zoned_entries_decode(geo, first, wanted, raw, entries);
-        int ret = load_entries(bs, first, valid, entries, length, keep_open,
+    while (done < n) {
+        uint32_t limit = MIN(n, done + ARRAY_SIZE(runs));
+        uint32_t nr_runs = zoned_entries_decode(geo, first + done, limit - done,
+                                                &raw[done], runs);
+
+        for (uint32_t j = 0; j < nr_runs; j++) {
+            int ret = load_run(bs, first + done, &runs[j], length, keep_open,
                                errp);
 
-        if (ret < 0) {
-            return ret;
+            if (ret < 0) {
+                return ret;
+            }
+            done += runs[j].nr_zones;
         }
-        if (valid < wanted) {
+        if (done < limit) {
             if (!(bs->open_flags & BDRV_O_CHECK)) {
-                zoned_entry_decode(geo, first + valid, raw[valid], entries,
+                zoned_entry_decode(geo, first + done, raw[done], &runs[0].entry,
                                    errp);
                 return -EINVAL;
             }
             /* zoned_co_check() reads it again, and nobody else uses the node */
-            zoned_zones_load_new(&s->zones, first + valid);
-            valid++;
+            zoned_zones_load_new(&s->zones, first + done);
+            done++;
         }
-        first += valid;
-        raw += valid;
-        n -= valid;
     }
     return 0;
 }

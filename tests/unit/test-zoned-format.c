@@ -798,6 +798,29 @@ static void test_entry_golden(void)
     }
 }
 
+/*
+ * Reads @n entries, into @entries one by one.
+ * Returns how many there are up to the first that is not valid.
+ */
+static uint32_t decode_entries(const ZonedGeometry *geo, uint32_t first,
+                               uint32_t n, const uint64_t *raw,
+                               ZonedEntry *entries)
+{
+    g_autofree ZonedEntryRun *runs = g_new(ZonedEntryRun, n);
+    uint32_t nr_runs = zoned_entries_decode(geo, first, n, raw, runs);
+    uint32_t done = 0;
+
+    for (uint32_t i = 0; i < nr_runs; i++) {
+        g_assert_cmpuint(runs[i].nr_zones, >, 0);
+        g_assert_cmpuint(runs[i].nr_zones, <=, n - done);
+        for (uint32_t j = 0; j < runs[i].nr_zones; j++) {
+            entries[done] = runs[i].entry;
+            entries[done++].end += j * geo->zone_size;
+        }
+    }
+    return done;
+}
+
 /* Many entries are read up to the first that is not valid. */
 static void test_entries(void)
 {
@@ -815,9 +838,8 @@ static void test_entries(void)
             if (bad < NR) {
                 raw[bad] ^= raw_entry(CONV_BIT);
             }
-            g_assert_cmpuint(zoned_entries_decode(&example_geo, first,
-                                                  NR - first, raw + first,
-                                                  entries + first),
+            g_assert_cmpuint(decode_entries(&example_geo, first, NR - first,
+                                            raw + first, entries + first),
                              ==, bad - first);
             for (int i = first; i < bad; i++) {
                 const ZonedEntry *expected = &example_table[i].entry;
@@ -1027,16 +1049,41 @@ static void test_entry_refused(void)
     }
 }
 
-/* The same with up to three zones in front of zone @i, which are new. */
-static void check_entry_of_many(const ZonedGeometry *geo, uint32_t i,
-                                uint64_t raw, bool accept)
+/* The entries of zones in a row are read as far as they are valid. */
+static void check_entries(const ZonedGeometry *geo, uint32_t first, uint32_t n,
+                          const uint64_t *values, const uint8_t *header)
 {
-    uint32_t n = MIN(i, 3);
-    uint64_t many[4];
-    ZonedEntry entries[4];
+    g_autofree uint64_t *raw = g_new(uint64_t, n);
+    g_autofree ZonedEntry *entries = g_new(ZonedEntry, n);
+    uint32_t nr_valid = 0;
 
     for (uint32_t j = 0; j < n; j++) {
-        uint32_t zone = i - n + j;
+        raw[j] = raw_entry(values[j]);
+        if (nr_valid == j && rules_accept_entry(header, first + j, values[j])) {
+            nr_valid++;
+        }
+    }
+    g_assert_cmpuint(decode_entries(geo, first, n, raw, entries), ==, nr_valid);
+    for (uint32_t j = 0; j < nr_valid; j++) {
+        g_assert_cmphex(zoned_entry_encode(geo, first + j, &entries[j]), ==,
+                        raw[j]);
+    }
+}
+
+/*
+ * The same with up to three zones on each side of zone @i, which are like it,
+ * or with @blank those in front of it are new.
+ */
+static void check_entry_of_many(const ZonedGeometry *geo, uint32_t i,
+                                uint64_t value, bool blank,
+                                const uint8_t *header)
+{
+    uint32_t first = i - MIN(i, 3);
+    uint32_t n = MIN(i + 4, geo->nr_zones) - first;
+    uint64_t values[7];
+
+    for (uint32_t j = 0; j < n; j++) {
+        uint32_t zone = first + j;
         bool conv = zoned_zone_is_conv(geo, zone);
         ZonedEntry entry = {
             .cond = conv ? BLK_ZS_NOT_WP : BLK_ZS_EMPTY,
@@ -1044,11 +1091,12 @@ static void check_entry_of_many(const ZonedGeometry *geo, uint32_t i,
                         : zoned_zone_start(geo, zone),
         };
 
-        many[j] = zoned_entry_encode(geo, zone, &entry);
+        values[j] = value + (int64_t)(zone - (int64_t)i) * geo->zone_size;
+        if (blank && zone < i) {
+            values[j] = le64_to_cpu(zoned_entry_encode(geo, zone, &entry));
+        }
     }
-    many[n] = raw;
-    g_assert_cmpuint(zoned_entries_decode(geo, i - n, n + 1, many, entries), ==,
-                     n + accept);
+    check_entries(geo, first, n, values, header);
 }
 
 /* Decodes @value, compares with the rules, and encodes it again. */
@@ -1068,7 +1116,8 @@ static void check_entry(const ZonedGeometry *geo, const uint8_t *header,
                 accept ? "accepted" : "refused");
         abort();
     }
-    check_entry_of_many(geo, i, raw, accept);
+    check_entry_of_many(geo, i, value, true, header);
+    check_entry_of_many(geo, i, value, false, header);
     if (accept) {
         g_assert_null(err);
         g_assert_cmphex(zoned_entry_encode(geo, i, &entry), ==, raw);

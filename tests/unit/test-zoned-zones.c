@@ -1219,6 +1219,68 @@ static void test_load_extended(void)
     check_load_ext(EOPEN, 0, true, true, EOPEN);
 }
 
+/* A run of zones is loaded like each of them, for the first time or again. */
+static void check_load_run(BlockZoneState cond, uint64_t written,
+                           bool ext_valid, bool keep_open, bool again)
+{
+    ZonedGeometry geo = geometry(NR_ZONES * ZONE_SIZE, ZONE_SIZE, CAPACITY, 1,
+                                 2, 4);
+    g_autoptr(Device) one = device_new(&geo);
+    g_autoptr(Device) run = device_new(&geo);
+    uint64_t end = 2 * ZONE_SIZE + written;
+
+    if (!again) {
+        zoned_zones_destroy(&one->z);
+        zoned_zones_destroy(&run->z);
+        g_assert_true(zoned_zones_init(&one->z, &geo, one->wp));
+        g_assert_true(zoned_zones_init(&run->z, &geo, run->wp));
+        for (uint32_t i = 0; i < 2; i++) {
+            zoned_zones_load_new(&one->z, i);
+            zoned_zones_load_new(&run->z, i);
+        }
+    }
+    for (uint32_t j = 0; j < 3; j++) {
+        zoned_zones_load(&one->z, 2 + j, cond, end + j * ZONE_SIZE, ext_valid,
+                         keep_open);
+    }
+    zoned_zones_load_run(&run->z, 2, 3, cond, end, ext_valid, keep_open);
+    g_assert_cmpuint(run->z.nr_loaded, ==, one->z.nr_loaded);
+    zoned_zones_load_new(&one->z, 5);
+    zoned_zones_load_new(&run->z, 5);
+
+    g_assert_cmpmem(run->z.zone, NR_ZONES * sizeof(uint64_t), one->z.zone,
+                    NR_ZONES * sizeof(uint64_t));
+    g_assert_cmpmem(run->wp, NR_ZONES * sizeof(uint64_t), one->wp,
+                    NR_ZONES * sizeof(uint64_t));
+    g_assert_cmpmem(run->z.nr, sizeof(run->z.nr), one->z.nr,
+                    sizeof(one->z.nr));
+    g_assert_cmpuint(run->z.nr_loaded, ==, NR_ZONES);
+    g_assert_cmpuint(run->z.nr_dirty, ==, one->z.nr_dirty);
+    g_assert_cmpuint(run->z.lru_first, ==, one->z.lru_first);
+    g_assert_cmpuint(run->z.lru_last, ==, one->z.lru_last);
+}
+
+static void test_load_run(void)
+{
+    for (int bits = 0; bits < 8; bits++) {
+        bool ext_valid = bits & 1;
+        bool keep_open = bits & 2;
+        bool again = bits & 4;
+
+        if (!ext_valid) {
+            check_load_run(EMPTY, 0, false, keep_open, again);
+        }
+        check_load_run(CLOSED, SECTOR, ext_valid, keep_open, again);
+        check_load_run(IOPEN, 0, ext_valid, keep_open, again);
+        check_load_run(IOPEN, SECTOR, ext_valid, keep_open, again);
+        check_load_run(EOPEN, SECTOR, ext_valid, keep_open, again);
+        check_load_run(FULL, 0, ext_valid, keep_open, again);
+        check_load_run(FULL, CAPACITY, ext_valid, keep_open, again);
+        check_load_run(RDONLY, SECTOR, ext_valid, keep_open, again);
+        check_load_run(OFFLINE, SECTOR, ext_valid, keep_open, again);
+    }
+}
+
 /* Zones stay open as long as there are resources. */
 static void test_load_keep_open(void)
 {
@@ -2182,6 +2244,7 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/zones/all/others", test_all_others);
     g_test_add_func("/zoned/zones/load/conditions", test_load);
     g_test_add_func("/zoned/zones/load/extended", test_load_extended);
+    g_test_add_func("/zoned/zones/load/run", test_load_run);
     g_test_add_func("/zoned/zones/load/keep-open", test_load_keep_open);
     g_test_add_func("/zoned/zones/load/again", test_load_again);
     g_test_add_func("/zoned/zones/dirty/bits", test_dirty);
