@@ -1,0 +1,62 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Two disks take turns at jobs of fio.
+
+# namespace N: its disk; Linux does not always number them alike
+namespace() {
+    for block in /sys/block/nvme0n*; do
+        [ "$(cat "$block/nsid")" != "$1" ] || echo "/dev/${block##*/}"
+    done
+}
+
+# job_of_fio DISK OPTIONS...: from the start of the disk
+job_of_fio() {
+    disk=$1
+    shift
+    mode=none
+    if [ "$(cat "/sys/block/${disk##*/}/queue/zoned")" = host-managed ]; then
+        mode=zbd
+        blkzone reset "$disk"
+    fi
+    fio --name=speed --filename="$disk" --zonemode=$mode --direct=1 \
+        --rw=write --ioengine=libaio --group_reporting "$@"
+}
+
+# requests DISK OPTIONS...: in a second of a job that takes five
+requests() {
+    job_of_fio "$@" --time_based --runtime=5 --output-format=json |
+        sed -n '/"write" :/,$s/^ *"iops" : \([0-9.]*\).*/\1/p' | head -n 1
+}
+
+# job NAME OPTIONS...: lines `NAME left|right FIGURE`; the order alternates
+job() {
+    name=$1
+    shift
+    for round in 1 2 3 4 5 6 7 8; do
+        for side in $([ $((round % 2)) = 0 ] && echo left right ||
+                      echo right left); do
+            disk=$([ "$side" = left ] && echo "$left" || echo "$right")
+            echo "$name $side $(requests "$disk" "$@")"
+        done
+    done
+}
+
+# measure NAME LEFT RIGHT: all jobs on two disks; the figures are saved as NAME
+measure() {
+    left=$2
+    right=$3
+    # What a first write costs more in the file of the host comes before.
+    job_of_fio "$left" --bs=1M >/dev/null
+    job_of_fio "$right" --bs=1M >/dev/null
+    {
+        job "4 KiB, one writer" --bs=4k --iodepth=1
+        # In a zone, Linux has one write in flight, however many it is given.
+        for depth in 1 4; do
+            job "64 KiB, four writers, depth $depth" --bs=64k --numjobs=4 \
+                --iodepth=$depth --offset_increment=256M --size=256M
+        done
+    } >/tmp/figures
+    equal "each job has its figures" 48 \
+        "$(grep -c ' [1-9][0-9.]*$' /tmp/figures)"
+    save "$1" </tmp/figures
+}
