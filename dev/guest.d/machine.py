@@ -179,13 +179,18 @@ class _Running:
     def _cut(self, process):
         """Cut power at a random moment while the guest is at work."""
         while not self._is_at_work():
-            if process.poll() is not None or time.monotonic() > self.end:
+            if process.poll() is not None:
+                self.trouble.append('the guest did not get ready: qemu ended '
+                                    f'with status {process.returncode}')
+                return
+            if time.monotonic() > self.end:
                 self.trouble.append('the guest did not get ready')
                 return
             time.sleep(0.1)
         time.sleep(random.uniform(0.2, self.boot.cut))
         if process.poll() is not None:
-            self.trouble.append('the guest ended before its power was cut')
+            self.trouble.append('the guest ended before its power was cut, '
+                                f'qemu with status {process.returncode}')
             return
         try:
             self.written = self._count_written()
