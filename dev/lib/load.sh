@@ -26,10 +26,9 @@ loaded() {
     check "the load had synced something" grep -q '^S ' /saved/synced
 }
 
-# load PROGRAM ARGUMENTS...: run it, in a process group of its own, and let
-# power be cut once it is at work
+# load PROGRAM ARGUMENTS...: run it, and let power be cut once it is at work
 load() {
-    setsid "$@" >&3 &
+    "$@" >&3 &
     load=$!
     sleep 1
     echo ready >&3
@@ -43,17 +42,19 @@ beside() {
     done
 }
 
-# signal_load SIGNAL: to all of its processes
-signal_load() {
-    kill -s "$1" -- "-$load" || fail "the load gets a signal" </dev/null
+# signal_writers SIGNAL: to the processes that the load has started
+signal_writers() {
+    # shellcheck disable=SC2046  # words
+    kill -s "$1" $(cat "/proc/$load/task/$load/children") ||
+        fail "the writers get a signal" </dev/null
 }
 
 # in_pause COMMAND...: run it while the load does not write
 in_pause() {
-    signal_load STOP
+    signal_writers STOP
     sleep 0.5
     "$@"
-    signal_load CONT
+    signal_writers CONT
 }
 
 # equal_kernel_log: the kernel has complained of neither disk nor file system. Its
