@@ -35,9 +35,11 @@ struct ZonedFlight {
 
     /*
      * Writes up to this byte of the device have failed with @lost_error, and
-     * nothing was written to the zone since.  Only valid if @lost_error is set.
+     * nothing was written to the zone since; the node had been drained so often
+     * by then.  Only valid if @lost_error is set.
      */
     uint64_t lost_end;
+    uint64_t lost_drains;
     int lost_error;
 
     /* Those who wait until nothing is in flight. */
@@ -51,10 +53,30 @@ static bool flight_is_busy(const ZonedFlight *f)
     return f && !QTAILQ_EMPTY(&f->writes);
 }
 
+/* Lets all others go on that can in this thread. */
+static void coroutine_fn take_turns(void)
+{
+    aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
+    qemu_coroutine_yield();
+}
+
+void coroutine_fn zoned_pause(BDRVZonedState *s, uint32_t nr)
+{
+    if (nr == 0 || nr % ZONED_ZONES_PER_LOCK != 0) {
+        return;
+    }
+    qemu_spin_unlock(&s->lock);
+    if (nr % ZONED_ZONES_PER_TURN == 0) {
+        take_turns();
+    }
+    qemu_spin_lock(&s->lock);
+}
+
 bool zoned_inflight_init(ZonedInflight *in, uint32_t nr_zones)
 {
     in->of_zone = g_try_new0(ZonedFlight *, nr_zones);
     in->nr_flights = 0;
+    in->nr_drains = 0;
     in->spare = NULL;
     QLIST_INIT(&in->exclusions);
     return in->of_zone;
@@ -155,6 +177,35 @@ static CoQueue *find_obstacle(const ZonedInflight *in, uint32_t i)
     return f && f->error ? &f->idle : NULL;
 }
 
+void zoned_inflight_drain_begin(BlockDriverState *bs)
+{
+    BDRVZonedState *s = bs->opaque;
+
+    qemu_spin_lock(&s->lock);
+    s->inflight.nr_drains++;
+    qemu_spin_unlock(&s->lock);
+}
+
+/* Writes up to byte @end were lost, as the host failed with @error. */
+static void lose_writes(const ZonedInflight *in, ZonedFlight *f, uint64_t end,
+                        int error)
+{
+    f->lost_end = end;
+    f->lost_drains = in->nr_drains;
+    f->lost_error = error;
+}
+
+/*
+ * Can there still be writes that were sent before the guest could know that
+ * others were lost?  The first drain may have held them up, but the second one
+ * has waited for them.
+ */
+static bool may_follow_lost_writes(const ZonedInflight *in,
+                                   const ZonedFlight *f)
+{
+    return f && f->lost_error && in->nr_drains - f->lost_drains <= 1;
+}
+
 /*
  * If @w continues writes that the host has failed, it fails the same way.
  * Returns the error, or 0 if there are none.
@@ -164,7 +215,7 @@ static int follow_lost_writes(BDRVZonedState *s, uint32_t i, ZonedWrite *w)
     ZonedFlight *f = s->inflight.of_zone[i];
     uint64_t cap_limit = zoned_zone_cap_limit(&s->header.geo, i);
 
-    if (!f || !f->lost_error || w->offset != f->lost_end ||
+    if (!may_follow_lost_writes(&s->inflight, f) || w->offset != f->lost_end ||
         w->bytes > cap_limit - w->offset ||
         !QEMU_IS_ALIGNED(w->bytes, ZONED_WRITE_GRANULARITY)) {
         return 0;
@@ -235,8 +286,7 @@ commit_for_write(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w)
 
     if (ret < 0 && !append && w->offset == zoned_zones_end(&s->zones, i)) {
         f = flight_get(&s->inflight, i);
-        f->lost_end = w->offset + w->bytes;
-        f->lost_error = ret;
+        lose_writes(&s->inflight, f, w->offset + w->bytes, ret);
     }
     return ret;
 }
@@ -333,8 +383,7 @@ static void coroutine_fn fail_all(BlockDriverState *bs, uint32_t i,
     uint64_t end = w->offset;
 
     trace_zoned_rollback(bs, i, zoned_zones_end(&s->zones, i), end, f->error);
-    f->lost_end = zoned_zones_end(&s->zones, i);
-    f->lost_error = f->error;
+    lose_writes(&s->inflight, f, zoned_zones_end(&s->zones, i), f->error);
     zoned_zones_rollback(&s->zones, i, end);
     while ((w = QTAILQ_FIRST(&f->writes))) {
         acknowledge(f, w, f->error);
@@ -403,10 +452,9 @@ void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
     }
     insert_exclusion(&s->inflight, ex);
 
-    for (uint32_t i = ex->first; drain && i <= ex->last; i++) {
-        if (i % ZONED_ZONES_PER_LOCK == 0) {
-            zoned_relock(s);
-        }
+    for (uint32_t i = ex->first;
+         drain && s->inflight.nr_flights > 0 && i <= ex->last; i++) {
+        zoned_pause(s, i - ex->first);
         drain_zone(s, i);
     }
     qemu_spin_unlock(&s->lock);

@@ -23,6 +23,16 @@ typedef struct ZonedRun {
     uint64_t end;
 } ZonedRun;
 
+/* An operation on zones. */
+typedef struct Mgmt {
+    BlockZoneOp op;
+    bool all;                   /* it is on the whole device */
+    ZonedExclusion ex;
+    uint32_t next;              /* the zone that comes next */
+    bool durable;               /* the result is to be made durable */
+    GArray *changed;            /* zones that have changed, as ZonedRun */
+} Mgmt;
+
 /* Adds zone @i to @runs, whose zones all come before it. */
 static void add_zone_to_runs(const ZonedGeometry *geo, GArray *runs, uint32_t i)
 {
@@ -43,45 +53,71 @@ static void add_zone_to_runs(const ZonedGeometry *geo, GArray *runs, uint32_t i)
 }
 
 /*
- * Applies @op to zones *@i to @last in order, up to the first that refuses it,
- * which *@i is then.  The zones that have changed go into @changed.
+ * Is there something to make durable when @op on zone @i has succeeded?  After a
+ * power cycle, no zone is open; one that was opened and not written is EMPTY
+ * then, whether it has been closed or not.
  */
-static int coroutine_fn mgmt_zones(BlockDriverState *bs, BlockZoneOp op,
-                                   uint32_t *i, uint32_t last, bool all,
-                                   GArray *changed)
+static bool mgmt_is_durable(const ZonedZones *z, BlockZoneOp op, uint32_t i)
+{
+    switch (op) {
+    case BLK_ZO_OPEN:
+        return false;
+    case BLK_ZO_CLOSE:
+        return zoned_zones_cond(z, i) != BLK_ZS_EMPTY;
+    default:
+        return true;
+    }
+}
+
+/* Applies @m to its next zone, with the lock. */
+static int mgmt_zone(BDRVZonedState *s, Mgmt *m)
+{
+    const ZonedGeometry *geo = &s->header.geo;
+    int ret;
+
+    if (m->all && zoned_zone_is_conv(geo, m->next)) {
+        return 0;
+    }
+    ret = zoned_zones_mgmt(&s->zones, m->op, m->next, m->all);
+    if (ret >= 0) {
+        m->durable |= mgmt_is_durable(&s->zones, m->op, m->next);
+    }
+    if (ret > 0) {
+        add_zone_to_runs(geo, m->changed, m->next);
+    }
+    return MIN(ret, 0);
+}
+
+/* Applies @m to zones in order, up to the first that refuses it. */
+static int coroutine_fn mgmt_zones(BlockDriverState *bs, Mgmt *m)
 {
     BDRVZonedState *s = bs->opaque;
     int ret = 0;
 
     qemu_spin_lock(&s->lock);
-    for (; *i <= last; (*i)++) {
-        if (*i % ZONED_ZONES_PER_LOCK == 0) {
-            zoned_relock(s);
-        }
-        if (all && zoned_zone_is_conv(&s->header.geo, *i)) {
-            continue;
-        }
-        ret = zoned_zones_mgmt(&s->zones, op, *i, all);
+    if (m->all && zoned_zones_nr_affected(&s->zones, m->op) == 0) {
+        /* There may be many zones; but what was done before may be not durable */
+        m->next = m->ex.last + 1;
+        m->durable = m->op != BLK_ZO_OPEN;
+    }
+    for (; m->next <= m->ex.last; m->next++) {
+        zoned_pause(s, m->next - m->ex.first);
+        ret = mgmt_zone(s, m);
         if (ret < 0) {
             break;
         }
-        if (ret > 0) {
-            add_zone_to_runs(&s->header.geo, changed, *i);
-        }
     }
     qemu_spin_unlock(&s->lock);
-    return MIN(ret, 0);
+    return ret;
 }
 
-/* Applies @op to the zones of @ex, committing first where a zone asks for it */
-static int coroutine_fn GRAPH_RDLOCK
-mgmt_exclusion(BlockDriverState *bs, BlockZoneOp op, const ZonedExclusion *ex,
-               bool all, GArray *changed)
+/* The same, committing first where a zone asks for it. */
+static int coroutine_fn GRAPH_RDLOCK mgmt_exclusion(BlockDriverState *bs,
+                                                    Mgmt *m)
 {
-    uint32_t i = ex->first;
     int ret;
 
-    while ((ret = mgmt_zones(bs, op, &i, ex->last, all, changed)) == -EAGAIN) {
+    while ((ret = mgmt_zones(bs, m)) == -EAGAIN) {
         ret = zoned_co_commit(bs);
         if (ret < 0) {
             return zoned_host_error(ret);
@@ -110,24 +146,22 @@ static void coroutine_fn GRAPH_RDLOCK discard_runs(BlockDriverState *bs,
     }
 }
 
-/* Makes what @op did durable. */
+/* Makes what @m did durable. */
 static int coroutine_fn GRAPH_RDLOCK commit_mgmt(BlockDriverState *bs,
-                                                 BlockZoneOp op,
-                                                 const GArray *changed)
+                                                 const Mgmt *m)
 {
     BDRVZonedState *s = bs->opaque;
     int ret;
 
-    if (op == BLK_ZO_OPEN) {
-        /* After a power cycle, no zone is open. */
+    if (!m->durable) {
         return 0;
     }
     ret = zoned_co_commit(bs);
-    if (op != BLK_ZO_RESET || changed->len == 0) {
+    if (m->op != BLK_ZO_RESET || m->changed->len == 0) {
         return ret;
     }
     if (ret == 0) {
-        discard_runs(bs, changed);
+        discard_runs(bs, m->changed);
     } else {
         qemu_spin_lock(&s->lock);
         s->commit.nr_resets_failed++;
@@ -150,9 +184,7 @@ int coroutine_fn zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op,
 {
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
-    g_autoptr(GArray) changed = NULL;
-    ZonedExclusion ex;
-    bool all = offset == 0 && len == geo->size && geo->nr_zones > 1;
+    Mgmt m = { .op = op };
     int ret, commit_ret;
 
     if (!zoned_is_writable(bs)) {
@@ -162,15 +194,19 @@ int coroutine_fn zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op,
         return -ERANGE;
     }
 
-    changed = g_array_new(false, false, sizeof(ZonedRun));
-    ex.first = zoned_zone_index(geo, offset);
-    ex.last = zoned_zone_index(geo, offset + len - 1);
-    zoned_exclusion_begin(bs, &ex, op == BLK_ZO_FINISH || op == BLK_ZO_RESET);
-    ret = mgmt_exclusion(bs, op, &ex, all, changed);
-    commit_ret = zoned_host_error(commit_mgmt(bs, op, changed));
-    zoned_exclusion_end(bs, &ex);
+    m.all = offset == 0 && len == geo->size && geo->nr_zones > 1;
+    m.ex.first = m.next = zoned_zone_index(geo, offset);
+    m.ex.last = zoned_zone_index(geo, offset + len - 1);
+    m.changed = g_array_new(false, false, sizeof(ZonedRun));
 
-    trace_zoned_mgmt(bs, op, ex.first, ex.last, ret, commit_ret);
+    zoned_exclusion_begin(bs, &m.ex,
+                          op == BLK_ZO_FINISH || op == BLK_ZO_RESET);
+    ret = mgmt_exclusion(bs, &m);
+    commit_ret = zoned_host_error(commit_mgmt(bs, &m));
+    zoned_exclusion_end(bs, &m.ex);
+
+    trace_zoned_mgmt(bs, op, m.ex.first, m.ex.last, ret, commit_ret);
+    g_array_free(m.changed, true);
     return commit_ret < 0 ? commit_ret : ret;
 }
 

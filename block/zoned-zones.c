@@ -480,6 +480,24 @@ int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all)
     }
 }
 
+uint32_t zoned_zones_nr_affected(const ZonedZones *z, BlockZoneOp op)
+{
+    switch (op) {
+    case BLK_ZO_OPEN:
+        return z->nr[BLK_ZS_CLOSED];
+    case BLK_ZO_CLOSE:
+        return zoned_zones_nr_open(z);
+    case BLK_ZO_FINISH:
+        return zoned_zones_nr_active(z);
+    case BLK_ZO_RESET:
+        return zoned_zones_nr_active(z) + z->nr[BLK_ZS_FULL];
+    case BLK_ZO_OFFLINE:
+        return z->nr[BLK_ZS_RDONLY];
+    default:
+        g_assert_not_reached();
+    }
+}
+
 int zoned_zones_may_extend(const ZonedZones *z, uint32_t i)
 {
     return zoned_zones_cond(z, i) == BLK_ZS_EMPTY ? check_active_resource(z, i)

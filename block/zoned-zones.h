@@ -156,6 +156,9 @@ void zoned_zones_rollback(ZonedZones *z, uint32_t i, uint64_t end);
  */
 int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all);
 
+/* How many zones @op changes if it is applied to the whole device. */
+uint32_t zoned_zones_nr_affected(const ZonedZones *z, BlockZoneOp op);
+
 /*
  * May the descriptor extension of zone @i be set now?
  * Returns 0 or a negative errno.

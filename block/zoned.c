@@ -753,6 +753,7 @@ static BlockDriver bdrv_zoned = {
     .bdrv_co_check              = zoned_co_check,
     .bdrv_co_invalidate_cache   = zoned_co_invalidate_cache,
     .bdrv_inactivate            = zoned_inactivate,
+    .bdrv_drain_begin           = zoned_inflight_drain_begin,
     .bdrv_refresh_limits        = zoned_refresh_limits,
     .bdrv_get_specific_info     = zoned_get_specific_info,
 

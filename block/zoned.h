@@ -56,6 +56,9 @@ typedef struct ZonedInflight {
     /* One that is free, so that a lone writer does not allocate every time. */
     ZonedFlight *spare;
 
+    /* How often the node was drained. */
+    uint64_t nr_drains;
+
     QLIST_HEAD(, ZonedExclusion) exclusions;
 } ZonedInflight;
 
@@ -97,16 +100,6 @@ typedef struct BDRVZonedState {
     ZonedCommit commit;
 } BDRVZonedState;
 
-/* What is done for all zones of a range gives up the lock after so many. */
-#define ZONED_ZONES_PER_LOCK 512
-
-/* Gives others, who have waited for the lock, a chance to take it. */
-static inline void zoned_relock(BDRVZonedState *s)
-{
-    qemu_spin_unlock(&s->lock);
-    qemu_spin_lock(&s->lock);
-}
-
 /* Where byte @offset of the device is in the file. */
 static inline int64_t zoned_file_offset(const BDRVZonedState *s,
                                         uint64_t offset)
@@ -131,8 +124,23 @@ bool zoned_is_writable(BlockDriverState *bs);
 
 /* zoned-inflight.c */
 
+/* What is done for all zones of a range gives up the lock after so many... */
+#define ZONED_ZONES_PER_LOCK 512
+
+/* ...and lets others run in its thread after so many. */
+#define ZONED_ZONES_PER_TURN (64 * KiB)
+
+/*
+ * Called with the lock, when @nr zones of a range were dealt with: gives others
+ * a chance, without the lock, if it is time for that.
+ */
+void coroutine_fn zoned_pause(BDRVZonedState *s, uint32_t nr);
+
 bool zoned_inflight_init(ZonedInflight *in, uint32_t nr_zones);
 void zoned_inflight_destroy(ZonedInflight *in);
+
+/* The node is being drained. */
+void zoned_inflight_drain_begin(BlockDriverState *bs);
 
 /*
  * Begins write @w (offset and bytes set; with @append, offset is set here) to

@@ -31,16 +31,36 @@ static void cont(ZonedGuest *g)
     qtest_qmp_assert_success(g->qts, "{ 'execute': 'cont' }");
 }
 
-/* The first write to a sector of the file fails. */
-static ZonedGuest *start_failing(int sector, const char *device)
+/* A disk whose file fails as @rules of blkdebug say. */
+static ZonedGuest *start_with_rules(const char *rules, const char *device)
 {
-    g_autofree char *rules = g_strdup_printf(INJECT "%d", sector);
-
     return zoned_guest_start(&(ZonedGuestOptions) {
         .image = zoned_image_new(IMAGE_OPTIONS, IMAGE_SIZE),
         .rules = rules,
         .device = device,
     });
+}
+
+/* The first write to a sector of the file fails. */
+static ZonedGuest *start_failing(int sector, const char *device)
+{
+    g_autofree char *rules = g_strdup_printf(INJECT "%d", sector);
+
+    return start_with_rules(rules, device);
+}
+
+/* The host fails the @n requests at @req, which then succeed in order. */
+static void fail_and_repeat(ZonedGuest *g, ZonedRequest *req, int n)
+{
+    for (int i = 0; i < n; i++) {
+        zoned_guest_queue(g, &req[i]);
+    }
+    zoned_guest_kick(g);
+    await_stop(g);
+    cont(g);
+    for (int i = 0; i < n; i++) {
+        assert_ok(zoned_guest_wait(g, &req[i]));
+    }
 }
 
 /* The header of a request that is repeated shares a segment with the data. */
@@ -79,14 +99,8 @@ static void test_host_error_append(void)
     ZonedRequest req[] = { APPEND(SEQ, 8), APPEND(SEQ, 8), APPEND(SEQ, 8) };
     uint64_t where, places = 0;
 
+    fail_and_repeat(g, req, 3);
     for (int i = 0; i < 3; i++) {
-        zoned_guest_queue(g, &req[i]);
-    }
-    zoned_guest_kick(g);
-    await_stop(g);
-    cont(g);
-    for (int i = 0; i < 3; i++) {
-        assert_ok(zoned_guest_wait(g, &req[i]));
         qtest_memread(g->qts, req[i].in_addr, &where, sizeof(where));
         places |= 1 << (le64_to_cpu(where) - SEQ) / 8;
     }
@@ -104,12 +118,29 @@ static void test_host_error_mgmt(void)
     ZonedRequest reset = { .type = VIRTIO_BLK_T_ZONE_RESET, .sector = SEQ };
 
     assert_ok(zoned_guest_write(g, SEQ, 8));
-    zoned_guest_queue(g, &reset);
-    zoned_guest_kick(g);
-    await_stop(g);
-    cont(g);
-    assert_ok(zoned_guest_wait(g, &reset));
+    fail_and_repeat(g, &reset, 1);
     zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+/* What makes no difference after a power cycle needs no host. */
+static void test_host_error_close(void)
+{
+    ZonedGuest *g = start_failing(TABLE_SECTOR, STOP);
+
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_OPEN, SEQ));
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_CLOSE, SEQ));
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_EMPTY, SEQ);
+    zoned_guest_stop(g);
+}
+
+/* A mistake of the guest never stops the VM, whatever there is to write back */
+static void test_host_error_mistake(void)
+{
+    ZonedGuest *g = start_failing(TABLE_SECTOR, STOP);
+
+    assert_ok(zoned_guest_write(g, SEQ + ZONE, 8));
+    assert_invalid(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_CLOSE, SEQ));
     zoned_guest_stop(g);
 }
 
@@ -241,6 +272,24 @@ static void test_reset_stopped(void)
     qtest_system_reset(g->qts);
     cont(g);
     zoned_guest_setup(g, 0);
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET, SEQ));
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+/* After that, an error of the host has no bearing on the guest's mistakes. */
+static void test_reset_forgets(void)
+{
+    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, STOP);
+    ZonedRequest write = WRITE(SEQ, 8);
+
+    zoned_guest_queue(g, &write);
+    zoned_guest_kick(g);
+    await_stop(g);
+    qtest_system_reset(g->qts);
+    cont(g);
+    zoned_guest_setup(g, 0);
+    assert_unaligned(zoned_guest_write(g, SEQ + 8, 8));
     assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET, SEQ));
     zoned_guest_assert_usable(g);
     zoned_guest_stop(g);
@@ -458,6 +507,9 @@ int main(int argc, char **argv)
     qtest_add_func("virtio-blk-zoned-host/error/append",
                    test_host_error_append);
     qtest_add_func("virtio-blk-zoned-host/error/mgmt", test_host_error_mgmt);
+    qtest_add_func("virtio-blk-zoned-host/error/close", test_host_error_close);
+    qtest_add_func("virtio-blk-zoned-host/error/mistake",
+                   test_host_error_mistake);
     qtest_add_func("virtio-blk-zoned-host/error/order", test_host_error_order);
     qtest_add_func("virtio-blk-zoned-host/error/report",
                    test_host_error_report);
@@ -466,6 +518,7 @@ int main(int argc, char **argv)
     qtest_add_func("virtio-blk-zoned-host/filter", test_filter);
     qtest_add_func("virtio-blk-zoned-host/no-medium", test_no_medium);
     qtest_add_func("virtio-blk-zoned-host/reset/stopped", test_reset_stopped);
+    qtest_add_func("virtio-blk-zoned-host/reset/forgets", test_reset_forgets);
     qtest_add_func("virtio-blk-zoned-host/reset/machine", test_reset_machine);
     qtest_add_func("virtio-blk-zoned-host/reset/device", test_reset_device);
     qtest_add_func("virtio-blk-zoned-host/migration", test_migration);

@@ -126,12 +126,23 @@ static int mgmt(Device *d, BlockZoneOp op, uint32_t i)
 /* @op on the whole device, as the driver does it: it stops at an error. */
 static int mgmt_all(Device *d, BlockZoneOp op)
 {
+    uint32_t nr_affected = zoned_zones_nr_affected(&d->z, op);
+    uint32_t nr_changed = 0;
+
     for (uint32_t i = 0; i < d->z.geo.nr_zones; i++) {
         int ret = zoned_zones_mgmt(&d->z, op, i, true);
 
         if (ret < 0) {
+            g_assert_cmpuint(nr_affected, >, 0);
             return ret;
         }
+        nr_changed += ret;
+    }
+    if (op == BLK_ZO_OPEN) {
+        /* A zone that is closed for another one may come later, or before. */
+        g_assert_cmpint(nr_changed > 0, ==, nr_affected > 0);
+    } else {
+        g_assert_cmpuint(nr_changed, ==, nr_affected);
     }
     return 0;
 }
