@@ -4,8 +4,8 @@
  * The rule: whatever a crash leaves of the file, the table in it must not claim
  * data that is not there.  So a commit
  *
- *   1. takes, under the lock, the address of each dirty zone below which all
- *      writes have completed;
+ *   1. takes, under the lock, the address of each dirty zone below which the
+ *      data of all writes is in the file;
  *   2. flushes the file: now all data below these addresses is durable;
  *   3. writes the dirty blocks of the table;
  *   4. flushes the file again: now the table is durable.
@@ -61,9 +61,10 @@ static void encode_block(BDRVZonedState *s, uint32_t block, uint8_t *buf)
     qemu_spin_lock(&s->lock);
     for (uint32_t j = 0; j < n; j++) {
         uint32_t i = first + j;
+        uint64_t end = zoned_inflight_stable(s, i);
         ZonedEntry entry = {
-            .cond = zoned_zones_cond(&s->zones, i),
-            .end = zoned_inflight_stable(s, i),
+            .cond = zoned_zones_image_cond(&s->zones, i, end),
+            .end = end,
             .ext_valid = zoned_zones_ext_valid(&s->zones, i),
         };
 

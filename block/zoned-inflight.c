@@ -45,6 +45,12 @@ struct ZonedFlight {
     /* Those who wait until nothing is in flight. */
     CoQueue idle;
 
+    /* Those who wait until the data of earlier writes is in the file. */
+    CoQueue flushers;
+
+    /* Data that is to be taken back may be in the image already. */
+    bool revoked;
+
     /* One that is put away is as flight_new() has made it: all unused. */
 };
 
@@ -101,6 +107,7 @@ static ZonedFlight *flight_new(void)
 
     QTAILQ_INIT(&f->writes);
     qemu_co_queue_init(&f->idle);
+    qemu_co_queue_init(&f->flushers);
     return f;
 }
 
@@ -143,9 +150,25 @@ static void coroutine_fn flight_idle(ZonedInflight *in, uint32_t i,
 uint64_t zoned_inflight_stable(const BDRVZonedState *s, uint32_t i)
 {
     const ZonedFlight *f = s->inflight.of_zone[i];
+    const ZonedWrite *w;
 
-    return flight_is_busy(f) ? QTAILQ_FIRST(&f->writes)->offset
-                             : zoned_zones_end(&s->zones, i);
+    if (f) {
+        QTAILQ_FOREACH(w, &f->writes, next) {
+            if (!w->written) {
+                return w->offset;
+            }
+        }
+    }
+    return zoned_zones_end(&s->zones, i);
+}
+
+/* The byte of the device up to which all writes of the zone are acknowledged */
+static uint64_t acknowledged_end(const BDRVZonedState *s, uint32_t i,
+                                 const ZonedFlight *f)
+{
+    const ZonedWrite *w = QTAILQ_FIRST(&f->writes);
+
+    return w ? w->offset : zoned_zones_end(&s->zones, i);
 }
 
 /* The exclusion that holds a zone of @first to @last, or NULL. */
@@ -325,11 +348,66 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
         f = flight_get(&s->inflight, i);
         f->lost_error = 0;
         f->nr_pending++;
-        w->done = w->acknowledged = false;
+        w->written = w->done = w->acknowledged = false;
         w->co = NULL;
         QTAILQ_INSERT_TAIL(&f->writes, w, next);
     }
     qemu_spin_unlock(&s->lock);
+    return ret;
+}
+
+/* Is the data of all writes in front of @w in the file? */
+static bool earlier_ones_written(const ZonedFlight *f, const ZonedWrite *w)
+{
+    const ZonedWrite *earlier;
+
+    for (earlier = QTAILQ_FIRST(&f->writes); earlier != w;
+         earlier = QTAILQ_NEXT(earlier, next)) {
+        if (!earlier->written) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * Some data of zone @i is in the file, or will never be.  If that was waited
+ * for, the next commit has to count it, even if it is not acknowledged yet.
+ */
+static void coroutine_fn wake_flushers(BDRVZonedState *s, uint32_t i,
+                                       ZonedFlight *f)
+{
+    if (!qemu_co_queue_empty(&f->flushers)) {
+        zoned_zones_mark_dirty(&s->zones, i);
+        qemu_co_queue_restart_all(&f->flushers);
+    }
+}
+
+int coroutine_fn zoned_inflight_flush(BlockDriverState *bs, uint32_t i,
+                                      ZonedWrite *w)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedFlight *f;
+    int ret;
+
+    qemu_spin_lock(&s->lock);
+    f = s->inflight.of_zone[i];
+    w->written = true;
+    zoned_zones_mark_dirty(&s->zones, i);
+    wake_flushers(s, i, f);
+    while (!f->error && !earlier_ones_written(f, w)) {
+        qemu_co_queue_wait(&f->flushers, &s->lock);
+    }
+    ret = f->error;
+    qemu_spin_unlock(&s->lock);
+    if (ret == 0) {
+        ret = zoned_host_error(bdrv_co_flush(bs));
+        /*
+         * Not before those that the flush has woken: one that is acknowledged
+         * behind us would be among them, and overtake others in between.
+         */
+        take_turns();
+    }
     return ret;
 }
 
@@ -357,6 +435,7 @@ static void coroutine_fn acknowledge_done(BDRVZonedState *s, uint32_t i,
     while ((w = QTAILQ_FIRST(&f->writes)) && w->done) {
         if (w->ret < 0) {
             f->error = w->ret;
+            wake_flushers(s, i, f);
             break;
         }
         acknowledge(f, w, 0);
@@ -366,7 +445,7 @@ static void coroutine_fn acknowledge_done(BDRVZonedState *s, uint32_t i,
         advanced = true;
     }
     if (advanced) {
-        zoned_zones_end_write(&s->zones, i, zoned_inflight_stable(s, i));
+        zoned_zones_end_write(&s->zones, i, acknowledged_end(s, i, f));
     }
 }
 
@@ -385,6 +464,10 @@ static void coroutine_fn fail_all(BlockDriverState *bs, uint32_t i,
     trace_zoned_rollback(bs, i, zoned_zones_end(&s->zones, i), end, f->error);
     lose_writes(&s->inflight, f, zoned_zones_end(&s->zones, i), f->error);
     zoned_zones_rollback(&s->zones, i, end);
+    if (f->revoked) {
+        s->commit.nr_resets_failed++;
+        f->revoked = false;
+    }
     while ((w = QTAILQ_FIRST(&f->writes))) {
         acknowledge(f, w, f->error);
         if (w->co) {
@@ -403,9 +486,14 @@ int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
 
     qemu_spin_lock(&s->lock);
     f = in->of_zone[i];
+    if (ret < 0) {
+        f->revoked |= w->written;
+    }
+    w->written = ret == 0;
     w->ret = ret;
     w->done = true;
     f->nr_pending--;
+    wake_flushers(s, i, f);
 
     if (!f->error) {
         acknowledge_done(s, i, f);

@@ -514,6 +514,15 @@ int zoned_zones_extend(ZonedZones *z, uint32_t i)
     return ret;
 }
 
+BlockZoneState zoned_zones_image_cond(const ZonedZones *z, uint32_t i,
+                                      uint64_t end)
+{
+    BlockZoneState cond = zoned_zones_cond(z, i);
+
+    return cond_is_active(cond) && end == zoned_zone_cap_limit(&z->geo, i)
+           ? BLK_ZS_FULL : cond;
+}
+
 void zoned_zones_describe(const ZonedZones *z, uint32_t i,
                           BlockZoneDescriptor *desc)
 {

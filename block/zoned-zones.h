@@ -171,6 +171,14 @@ int zoned_zones_may_extend(const ZonedZones *z, uint32_t i);
  */
 int zoned_zones_extend(ZonedZones *z, uint32_t i);
 
+/*
+ * The condition of zone @i in an image that has its data up to byte @end of the
+ * device: FULL if that is its capacity, even while the write that fills it can
+ * still fail.
+ */
+BlockZoneState zoned_zones_image_cond(const ZonedZones *z, uint32_t i,
+                                      uint64_t end);
+
 /* Zones that are open, implicitly or explicitly. */
 uint32_t zoned_zones_nr_open(const ZonedZones *z);
 

@@ -347,7 +347,13 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
 
     bs->total_sectors = s->header.geo.size / BDRV_SECTOR_SIZE;
     bs->supported_read_flags = BDRV_REQ_REGISTERED_BUF;
-    bs->supported_write_flags = BDRV_REQ_REGISTERED_BUF;
+    /*
+     * FUA is done here, so that a write whose flush fails is one that has failed
+     * and can be repeated.
+     */
+    bs->supported_write_flags = BDRV_REQ_REGISTERED_BUF | BDRV_REQ_FUA;
+    bs->supported_append_flags = bs->supported_write_flags;
+    bs->supported_zero_flags = BDRV_REQ_FUA;
     trace_zoned_open(bs, s->header.geo.nr_zones, s->header.geo.nr_conv,
                      s->header.geo.zone_size);
     return 0;
@@ -497,7 +503,10 @@ zoned_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
     return 0;
 }
 
-/* Writes to the file; without @qiov, zeroes. */
+/*
+ * Writes to the file; without @qiov, zeroes.  FUA is left to the caller: the
+ * block layer may emulate it with a flush that does not count this write.
+ */
 static int coroutine_fn GRAPH_RDLOCK
 write_file(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
            QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
@@ -506,6 +515,7 @@ write_file(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
     int64_t file_offset = zoned_file_offset(s, offset);
     int ret;
 
+    flags &= ~BDRV_REQ_FUA;
     if (qiov) {
         ret = bdrv_co_pwritev_part(bs->file, file_offset, bytes, qiov,
                                    qiov_offset, flags);
@@ -523,7 +533,7 @@ write_zone(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w,
     int ret;
 
     if (w->bytes == 0) {
-        return 0;
+        return flags & BDRV_REQ_FUA ? zoned_host_error(bdrv_co_flush(bs)) : 0;
     }
     ret = zoned_inflight_begin(bs, i, append, w);
     trace_zoned_write(bs, i, append, w->offset, w->bytes, ret);
@@ -531,7 +541,28 @@ write_zone(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w,
         return ret;
     }
     ret = write_file(bs, w->offset, w->bytes, qiov, qiov_offset, flags);
+    if (ret == 0 && (flags & BDRV_REQ_FUA)) {
+        ret = zoned_inflight_flush(bs, i, w);
+    }
     return zoned_inflight_end(bs, i, w, ret);
+}
+
+/* Writes to conventional zones. */
+static int coroutine_fn GRAPH_RDLOCK
+write_conv(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
+           QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
+{
+    BDRVZonedState *s = bs->opaque;
+    int ret;
+
+    if (bytes > zoned_conv_limit(&s->header.geo) - offset) {
+        return -ERANGE;
+    }
+    ret = write_file(bs, offset, bytes, qiov, qiov_offset, flags);
+    if (ret == 0 && (flags & BDRV_REQ_FUA)) {
+        ret = zoned_host_error(bdrv_co_flush(bs->file->bs));
+    }
+    return ret;
 }
 
 /* A write anywhere in the device; without @qiov, of zeroes. */
@@ -545,10 +576,7 @@ write_device(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
     uint32_t i = zoned_zone_index(geo, offset);
 
     if (zoned_zone_is_conv(geo, i)) {
-        if (bytes > zoned_conv_limit(geo) - offset) {
-            return -ERANGE;
-        }
-        return write_file(bs, offset, bytes, qiov, qiov_offset, flags);
+        return write_conv(bs, offset, bytes, qiov, qiov_offset, flags);
     }
     return write_zone(bs, i, false, &w, qiov, qiov_offset, flags);
 }
@@ -685,18 +713,12 @@ zoned_co_zone_append(BlockDriverState *bs, int64_t *offset, QEMUIOVector *qiov,
     }
 
     i = zoned_zone_index(geo, *offset);
-    ret = write_zone(bs, i, true, &w, qiov, 0, flags & BDRV_REQ_REGISTERED_BUF);
+    ret = write_zone(bs, i, true, &w, qiov, 0, flags);
     if (ret < 0) {
         return ret;
     }
     /* What the block layer does for a write, it leaves to us here. */
     bdrv_set_dirty(bs, w.offset, w.bytes);
-    if (flags & BDRV_REQ_FUA) {
-        ret = bdrv_co_flush(bs);
-        if (ret < 0) {
-            return zoned_host_error(ret);
-        }
-    }
     *offset = w.offset;
     return 0;
 }

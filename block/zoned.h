@@ -29,7 +29,8 @@ typedef struct ZonedWrite {
     uint64_t offset;        /* byte of the device */
     uint64_t bytes;
     int ret;                /* what the file said, valid if @done */
-    bool done;              /* the data is in the file, or that has failed */
+    bool written;           /* the data is in the file, a commit counts it */
+    bool done;              /* nothing is left to do, or it has failed */
     bool acknowledged;      /* @ret is the result of the write */
     Coroutine *co;          /* waits to be acknowledged; NULL: is running */
     QTAILQ_ENTRY(ZonedWrite) next;
@@ -73,7 +74,9 @@ typedef struct ZonedCommit {
      * Resets that could not be made durable: in the image, the zone still has
      * its old data and descriptor extension.  These must not be overwritten in
      * place, so while not all of them are settled, writes to sequential zones
-     * commit first, and so does who sets an extension.
+     * commit first, and so does who sets an extension.  The same goes for data
+     * that was taken back, as the flush of a FUA write has failed: each zone
+     * that it was in counts as a reset.
      */
     uint64_t nr_resets_failed;
     uint64_t nr_resets_settled;
@@ -155,16 +158,25 @@ zoned_inflight_begin(BlockDriverState *bs, uint32_t i, bool append,
                      ZonedWrite *w);
 
 /*
- * The data of @w was written with result @ret.  Waits until all earlier writes
- * of the zone are done, too.  Takes the lock.
+ * The data of @w, which is to be durable before it is acknowledged, is in the
+ * file.  Waits until that of all earlier writes of the zone is, too, and makes
+ * it durable.  Takes the lock.
+ * Returns the result for zoned_inflight_end(), which must follow.
+ */
+int coroutine_fn GRAPH_RDLOCK
+zoned_inflight_flush(BlockDriverState *bs, uint32_t i, ZonedWrite *w);
+
+/*
+ * @w is done with result @ret.  Waits until all earlier writes of the zone are
+ * done, too.  Takes the lock.
  * Returns the result of the write: if an earlier one failed, its error.
  */
 int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
                                     ZonedWrite *w, int ret);
 
 /*
- * The byte of the device up to which all writes of zone @i have completed.
- * The caller holds the lock.
+ * The byte of the device up to which zone @i has all data of its writes.  The
+ * caller holds the lock.
  */
 uint64_t zoned_inflight_stable(const BDRVZonedState *s, uint32_t i);
 

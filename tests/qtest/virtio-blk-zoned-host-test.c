@@ -49,6 +49,15 @@ static ZonedGuest *start_failing(int sector, const char *device)
     return start_with_rules(rules, device);
 }
 
+/* There is no write cache, and the first flush of the file fails. */
+static ZonedGuest *start_failing_flush(void)
+{
+    return start_with_rules(",inject-error.0.event=none,"
+                            "inject-error.0.iotype=flush,"
+                            "inject-error.0.errno=22,inject-error.0.once=on",
+                            STOP ",write-cache=off");
+}
+
 /* The host fails the @n requests at @req, which then succeed in order. */
 static void fail_and_repeat(ZonedGuest *g, ZonedRequest *req, int n)
 {
@@ -120,6 +129,40 @@ static void test_host_error_mgmt(void)
     assert_ok(zoned_guest_write(g, SEQ, 8));
     fail_and_repeat(g, &reset, 1);
     zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
+/* What is done, but cannot be made durable, is not done; even a full zone. */
+static void test_host_error_flush(void)
+{
+    ZonedGuest *g = start_failing_flush();
+    ZonedRequest req[] = { WRITE(SEQ, 8), WRITE(SEQ + 8, 16) };
+
+    fail_and_repeat(g, req, 2);
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + 24);
+    zoned_guest_stop(g);
+}
+
+static void test_host_error_flush_append(void)
+{
+    ZonedGuest *g = start_failing_flush();
+    ZonedRequest append = APPEND(SEQ, 8);
+    uint64_t where;
+
+    fail_and_repeat(g, &append, 1);
+    qtest_memread(g->qts, append.in_addr, &where, sizeof(where));
+    g_assert_cmpuint(le64_to_cpu(where), ==, SEQ);
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + 8);
+    zoned_guest_stop(g);
+}
+
+static void test_host_error_flush_full(void)
+{
+    ZonedGuest *g = start_failing_flush();
+    ZonedRequest write = WRITE(SEQ, ZONE_CAP);
+
+    fail_and_repeat(g, &write, 1);
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_FULL, SEQ + ZONE);
     zoned_guest_stop(g);
 }
 
@@ -507,6 +550,11 @@ int main(int argc, char **argv)
     qtest_add_func("virtio-blk-zoned-host/error/append",
                    test_host_error_append);
     qtest_add_func("virtio-blk-zoned-host/error/mgmt", test_host_error_mgmt);
+    qtest_add_func("virtio-blk-zoned-host/error/flush", test_host_error_flush);
+    qtest_add_func("virtio-blk-zoned-host/error/flush/append",
+                   test_host_error_flush_append);
+    qtest_add_func("virtio-blk-zoned-host/error/flush/full",
+                   test_host_error_flush_full);
     qtest_add_func("virtio-blk-zoned-host/error/close", test_host_error_close);
     qtest_add_func("virtio-blk-zoned-host/error/mistake",
                    test_host_error_mistake);

@@ -461,21 +461,34 @@ static bool is_write(const JudgeOp *op)
            op->type == JUDGE_OP_ZEROES || op->type == JUDGE_OP_FOUND;
 }
 
-/*
- * Can data of this write be below a write pointer?  When a write fails, the
- * write pointer goes back to where it began; but the flush of a FUA write can
- * fail when the write itself has been done.
- */
-static bool write_counts(const JudgeOp *op)
-{
-    return op_maybe_done(op) &&
-           (op->ack == JUDGE_NEVER || op->ret == 0 || op->fua);
-}
-
 /* The operations on a zone, or none */
 #define FOREACH_OP(op, list) \
     for (guint op##_i = 0; (list) && op##_i < (list)->len && \
          ((op) = g_ptr_array_index((list), op##_i), true); op##_i++)
+
+/*
+ * Can data of this write be below a write pointer?  When a write fails, the
+ * write pointer goes back to where it began; but if only the flush of a FUA
+ * write has failed, it and those behind it may be in the image by then.
+ */
+static bool write_counts(const Judge *j, const JudgeOp *op)
+{
+    const JudgeOp *other;
+
+    if (!op_maybe_done(op)) {
+        return false;
+    }
+    if (op->ack == JUDGE_NEVER || op->ret == 0) {
+        return true;
+    }
+    FOREACH_OP(other, j->zones[op->zone].writes) {
+        if (other->fua && !surely_before(other, op) &&
+            !surely_before(op, other)) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static void add_op(GPtrArray **list, JudgeOp *op)
 {
@@ -611,8 +624,7 @@ static bool check_ack_order(Judge *j, uint32_t i, const JudgeOp *a,
                     "acknowledged to have written byte %" PRIu64, low->number,
                     high->number, high->offset);
     }
-    /* What a FUA write waits for does not hold up those behind it. */
-    if (!low->fua && low->ack > high->ack) {
+    if (low->ack > high->ack) {
         return fail(j, i, "operation %" PRIu64 " was acknowledged before %"
                     PRIu64 ", which lies in front of it", high->number,
                     low->number);
@@ -803,7 +815,7 @@ static bool read_op(const Judge *j, Reading r, const JudgeOp *op,
     if (op->begin >= j->now) {
         return give_up(&r, position, "data of an operation that has not begun");
     }
-    if (!write_counts(op)) {
+    if (!write_counts(j, op)) {
         return give_up(&r, position, "data of an operation that has failed");
     }
     if (op->surely_reset < j->now) {
