@@ -23,14 +23,51 @@ bool nvme_zoned_node_detect(BlockBackend *blk)
     return bs && bs->bl.zoned == BLK_Z_HM;
 }
 
-bool nvme_zoned_node_check_ctrl(const NvmeCtrl *n, const NvmeNamespace *ns,
-                                Error **errp)
+/* Names both, which may be far apart in what the user says. */
+static void refuse_auto_transition(NvmeCtrl *n, NvmeNamespace *ns,
+                                   Error **errp)
 {
-    if (!n->params.auto_transition_zones &&
-        nvme_zoned_node_detect(ns->blkconf.blk)) {
+    g_autofree char *ctrl_name = qdev_get_human_name(DEVICE(n));
+    g_autofree char *ns_name = qdev_get_human_name(DEVICE(ns));
+
+    error_setg(errp, "zoned.auto_transition=off of controller '%s' contradicts "
+               "namespace '%s', whose drive closes zones to open others",
+               ctrl_name, ns_name);
+}
+
+bool nvme_zoned_node_check_ctrl(NvmeCtrl *n, NvmeNamespace *ns, Error **errp)
+{
+    if (!nvme_zoned_node_detect(ns->blkconf.blk)) {
+        return true;
+    }
+    if (!n->params.auto_transition_zones) {
         error_setg(errp, "zoned.auto_transition=off contradicts the drive, "
                    "which is always on: it closes zones to open others");
         return false;
+    }
+    for (int i = 0; i < NVME_MAX_CONTROLLERS; i++) {
+        NvmeCtrl *other = nvme_subsys_ctrl(n->subsys, i);
+
+        if (other && !other->params.auto_transition_zones) {
+            refuse_auto_transition(other, ns, errp);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool nvme_zoned_node_check_join(NvmeCtrl *n, Error **errp)
+{
+    if (n->params.auto_transition_zones) {
+        return true;
+    }
+    for (int i = 1; i <= NVME_MAX_NAMESPACES; i++) {
+        NvmeNamespace *ns = nvme_subsys_ns(n->subsys, i);
+
+        if (ns && ns->zoned_node.present) {
+            refuse_auto_transition(n, ns, errp);
+            return false;
+        }
     }
     return true;
 }

@@ -49,9 +49,15 @@ static inline uint64_t nvme_zone_start(const NvmeNamespace *ns, uint64_t slba)
 /* Does this drive have zones that make a namespace zoned? */
 bool nvme_zoned_node_detect(BlockBackend *blk);
 
-/* Refuses a drive that @n, whose namespace it is to be, cannot have. */
-bool nvme_zoned_node_check_ctrl(const NvmeCtrl *n, const NvmeNamespace *ns,
-                                Error **errp);
+/*
+ * Refuses a drive that @n, whose namespace it is to be, cannot have, or another
+ * controller of the subsystem: a guest can attach even a private namespace to
+ * each of them.
+ */
+bool nvme_zoned_node_check_ctrl(NvmeCtrl *n, NvmeNamespace *ns, Error **errp);
+
+/* Refuses to let @n join a subsystem with a namespace that it cannot have. */
+bool nvme_zoned_node_check_join(NvmeCtrl *n, Error **errp);
 
 /* Takes geometry and limits from the drive; refuses what cannot be. */
 bool nvme_zoned_node_setup(NvmeNamespace *ns, Error **errp);

@@ -21,6 +21,16 @@
 #define TABLE_SECTOR 8
 #define DATA_SECTOR 2048
 
+/* Parts of a machine whose two controllers share a namespace */
+#define SHARED_ZONED "-blockdev driver=zoned,node-name=disk," \
+                     "file.driver=file,file.filename=%s "
+#define SHARED "-device nvme-subsys,id=both " \
+               "-device nvme,id=one,serial=zoned,subsys=both,addr=4 "
+#define SHARED_TWO "-device nvme,id=two,serial=zoned,subsys=both,addr=5"
+#define SHARED_NS "-device nvme-ns,id=ns,bus=one,drive=disk"
+#define SHARED_REFUSAL "zoned.auto_transition=off of controller 'two' " \
+                       "contradicts namespace 'ns', whose drive closes zones"
+
 static char *new_image(void)
 {
     return zoned_image_new(ZNS_IMAGE_OPTIONS, ZNS_IMAGE_SIZE);
@@ -181,11 +191,7 @@ static void test_reset(void)
 static void test_reset_shared(void)
 {
     g_autofree char *args = g_strdup_printf(
-        "-blockdev driver=zoned,node-name=disk,file.driver=file,"
-        "file.filename=%s -device nvme-subsys,id=both "
-        "-device nvme,id=one,serial=zoned,subsys=both,addr=4 "
-        "-device nvme,id=two,serial=zoned,subsys=both,addr=5 "
-        "-device nvme-ns,bus=one,drive=disk", new_image());
+        SHARED_ZONED SHARED SHARED_TWO " " SHARED_NS, new_image());
     ZnsGuest *one = zns_start(args);
     ZnsGuest *two = zns_open(one, 5);
 
@@ -436,9 +442,8 @@ static void test_read_only(void)
 }
 
 /* What QEMU prints for options that it must refuse */
-static char *refusal(const Start *start)
+static char *refusal(const char *options)
 {
-    g_autofree char *options = machine_options(start);
     /* If nothing else is wrong, this is: a controller without a serial */
     g_autofree char *line = g_strdup_printf(
         "%s -machine pc -accel qtest -nodefaults -display none %s "
@@ -453,15 +458,20 @@ static char *refusal(const Start *start)
     return message;
 }
 
-static void assert_message(const Start *start, const char *why)
+static void assert_options_message(const char *options, const char *why)
 {
-    g_autofree char *message = refusal(start);
+    g_autofree char *message = refusal(options);
 
     if (!strstr(message, why)) {
-        g_error("%s, %s: expected '%s', not '%s'",
-                or_nothing(start->namespace), or_nothing(start->controller),
-                why, message);
+        g_error("%s: expected '%s', not '%s'", options, why, message);
     }
+}
+
+static void assert_message(const Start *start, const char *why)
+{
+    g_autofree char *options = machine_options(start);
+
+    assert_options_message(options, why);
 }
 
 static void assert_refused(const char *image, const char *namespace,
@@ -518,6 +528,65 @@ static void test_auto_transition(void)
                    "which is always on");
     start.controller = ",zoned.auto_transition=on";
     assert_message(&start, "serial property not set");
+}
+
+/* The same of another controller of the subsystem, which comes first or last */
+static void test_auto_transition_shared(void)
+{
+    static const struct {
+        const char *rest;
+        const char *why;
+    } cases[] = {
+        { SHARED SHARED_NS " " SHARED_TWO ",zoned.auto_transition=off",
+          SHARED_REFUSAL },
+        { SHARED SHARED_TWO ",zoned.auto_transition=off " SHARED_NS,
+          SHARED_REFUSAL },
+        /* A guest can have a private namespace attached elsewhere. */
+        { SHARED SHARED_NS ",shared=off " SHARED_TWO
+          ",zoned.auto_transition=off", SHARED_REFUSAL },
+        { SHARED SHARED_NS " " SHARED_TWO ",zoned.auto_transition=on",
+          "serial property not set" },
+    };
+    const char *image = new_image();
+
+    for (int i = 0; i < ARRAY_SIZE(cases); i++) {
+        g_autofree char *options = g_strdup_printf(SHARED_ZONED "%s", image,
+                                                   cases[i].rest);
+
+        assert_options_message(options, cases[i].why);
+    }
+    /* Zones that are kept in memory can do without. */
+    assert_options_message("-blockdev driver=null-co,node-name=disk,"
+                           "size=1073741824 " SHARED SHARED_NS ",zoned=on "
+                           SHARED_TWO ",zoned.auto_transition=off",
+                           "serial property not set");
+}
+
+/* A controller is plugged into the subsystem of a namespace in use. */
+static void test_auto_transition_hotplug(void)
+{
+    g_autofree char *args = g_strdup_printf(SHARED_ZONED SHARED SHARED_NS,
+                                            new_image());
+    ZnsGuest *one = zns_start(args);
+    ZnsGuest *two;
+    QDict *error;
+
+    error = qtest_qmp_assert_failure_ref(
+        one->qts, "{ 'execute': 'device_add', 'arguments': {"
+        " 'driver': 'nvme', 'id': 'two', 'serial': 'zoned', 'subsys': 'both',"
+        " 'addr': '5', 'zoned.auto_transition': false } }");
+    g_assert_nonnull(strstr(qdict_get_str(error, "desc"), SHARED_REFUSAL));
+    qobject_unref(error);
+
+    /* Nothing is left of it. */
+    qtest_qmp_device_add(one->qts, "nvme", "two", "{ 'serial': 'zoned',"
+                         " 'subsys': 'both', 'addr': '5' }");
+    two = zns_open(one, 5);
+    assert_success(zns_write(two, Z(1), 8));
+    assert_zone(one, 1, IMPLICITLY_OPEN, Z(1) + 8);
+    zns_close(two);
+    zns_assert_usable(one);
+    zns_stop(one);
 }
 
 static void test_refused_image(void)
@@ -852,6 +921,10 @@ int main(int argc, char **argv)
     qtest_add_func("nvme-zoned/read-only", test_read_only);
     qtest_add_func("nvme-zoned/contradiction", test_contradiction);
     qtest_add_func("nvme-zoned/auto-transition", test_auto_transition);
+    qtest_add_func("nvme-zoned/auto-transition-shared",
+                   test_auto_transition_shared);
+    qtest_add_func("nvme-zoned/auto-transition-hotplug",
+                   test_auto_transition_hotplug);
     qtest_add_func("nvme-zoned/refused-image", test_refused_image);
     qtest_add_func("nvme-zoned/large-blocks", test_large_blocks);
     qtest_add_func("nvme-zoned/restart", test_restart);
