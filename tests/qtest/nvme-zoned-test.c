@@ -675,29 +675,44 @@ static void test_restart(void)
     zns_stop(g);
 }
 
-/* What was written with FUA, or flushed, is there after a crash. */
+/* Starts QEMU with the image as it would be if the one that runs crashed now */
+static ZnsGuest *start_crashed(const char *image)
+{
+    char *copy = new_image();
+    g_autofree char *data = NULL;
+    gsize len;
+
+    g_assert_true(g_file_get_contents(image, &data, &len, NULL));
+    g_assert_true(g_file_set_contents(copy, data, len, NULL));
+    return start_image(&(Start) { .image = copy });
+}
+
+/* Force Unit Access, in dword 12 of each command that writes */
+#define FUA ((uint32_t)NVME_RW_FUA << 16)
+
+/* Asserts that what @cmd, with FUA, writes to a zone is durable. */
+static void assert_durable(ZnsGuest *g, const char *image, NvmeCmd cmd,
+                           int zone, uint64_t pointer)
+{
+    ZnsGuest *crashed;
+
+    cmd.cdw12 |= cpu_to_le32(FUA);
+    assert_success(zns_do(g, cmd));
+    crashed = start_crashed(image);
+    assert_zone(crashed, zone, CLOSED, pointer);
+    zns_stop(crashed);
+}
+
 static void test_durable(void)
 {
     const char *image = new_image();
     ZnsGuest *g = start_image(&(Start) { .image = image });
-    NvmeCmd append = zns_rw(g, NVME_CMD_ZONE_APPEND, Z(1), 8);
-    NvmeCmd write = zns_rw(g, NVME_CMD_WRITE, Z(2), 8);
-    NvmeCmd zeroes = zns_rw(g, NVME_CMD_WRITE_ZEROES, Z(2) + 8, 8);
 
-    append.cdw12 |= cpu_to_le32((uint32_t)NVME_RW_FUA << 16);
-    write.cdw12 |= cpu_to_le32((uint32_t)NVME_RW_FUA << 16);
-    zeroes.cdw12 |= cpu_to_le32((uint32_t)NVME_RW_FUA << 16);
-    assert_success(zns_do(g, append));
-    assert_success(zns_do(g, write));
-    assert_success(zns_do(g, zeroes));
-    qtest_kill_qemu(g->qts);
-    g_free(g->dev);
-    qtest_shutdown(g->qs);
-    g_free(g);
-
-    g = start_image(&(Start) { .image = image });
-    assert_zone(g, 1, CLOSED, Z(1) + 8);
-    assert_zone(g, 2, CLOSED, Z(2) + 16);
+    assert_durable(g, image, zns_rw(g, NVME_CMD_ZONE_APPEND, Z(1), 8), 1,
+                   Z(1) + 8);
+    assert_durable(g, image, zns_rw(g, NVME_CMD_WRITE, Z(2), 8), 2, Z(2) + 8);
+    assert_durable(g, image, zns_rw(g, NVME_CMD_WRITE_ZEROES, Z(2) + 8, 8), 2,
+                   Z(2) + 16);
     zns_stop(g);
 }
 
