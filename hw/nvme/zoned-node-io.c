@@ -152,6 +152,13 @@ static void nvme_zoned_write_cb(void *opaque, int ret)
     nvme_enqueue_req_completion(nvme_cq(req), req);
 }
 
+BdrvRequestFlags nvme_zoned_node_write_flags(const NvmeRequest *req)
+{
+    const NvmeRwCmd *rw = (const NvmeRwCmd *)&req->cmd;
+
+    return le16_to_cpu(rw->control) & NVME_RW_FUA ? BDRV_REQ_FUA : 0;
+}
+
 /* A DMAIOFunc for the data of the command @opaque */
 static BlockAIOCB *write_data(int64_t offset, QEMUIOVector *iov,
                               BlockCompletionFunc *cb, void *cb_opaque,
@@ -160,8 +167,7 @@ static BlockAIOCB *write_data(int64_t offset, QEMUIOVector *iov,
     NvmeRequest *req = opaque;
     BlockBackend *blk = req->ns->blkconf.blk;
     const NvmeRwCmd *rw = (const NvmeRwCmd *)&req->cmd;
-    BdrvRequestFlags flags =
-        le16_to_cpu(rw->control) & NVME_RW_FUA ? BDRV_REQ_FUA : 0;
+    BdrvRequestFlags flags = nvme_zoned_node_write_flags(req);
 
     /*
      * Memory that cannot be had all at once would make several writes of it,
@@ -220,8 +226,8 @@ uint16_t nvme_zoned_node_write(NvmeCtrl *n, NvmeRequest *req)
                      append ? BLOCK_ACCT_ZONE_APPEND : BLOCK_ACCT_WRITE);
     if (zeroes) {
         req->aiocb = blk_aio_pwrite_zeroes(
-            blk, offset, bytes, BDRV_REQ_MAY_UNMAP |
-            (le16_to_cpu(rw->control) & NVME_RW_FUA ? BDRV_REQ_FUA : 0),
+            blk, offset, bytes,
+            BDRV_REQ_MAY_UNMAP | nvme_zoned_node_write_flags(req),
             nvme_zoned_write_cb, req);
     } else if (req->sg.flags & NVME_SG_DMA) {
         req->aiocb = dma_blk_io(&req->sg.qsg, offset, BDRV_SECTOR_SIZE,

@@ -86,6 +86,12 @@ uint16_t nvme_zoned_node_status(int ret, uint16_t other);
 /* May the guest change anything? */
 uint16_t nvme_zoned_node_check_writable(NvmeNamespace *ns);
 
+/*
+ * How to write what the command says: with FUA, which has the same place in all
+ * commands that write, Copy too.
+ */
+BdrvRequestFlags nvme_zoned_node_write_flags(const NvmeRequest *req);
+
 /* Write, Write Zeroes or Zone Append of blocks that are in the namespace. */
 uint16_t nvme_zoned_node_write(NvmeCtrl *n, NvmeRequest *req);
 

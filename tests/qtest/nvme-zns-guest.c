@@ -175,6 +175,19 @@ NvmeCmd zns_rw(ZnsGuest *g, uint8_t opcode, uint64_t slba, uint32_t blocks)
     return cmd;
 }
 
+NvmeCmd zns_copy(ZnsGuest *g, uint64_t from, uint32_t blocks, uint64_t to)
+{
+    NvmeCopySourceRangeFormat0_2 range = {
+        .slba = cpu_to_le64(from),
+        .nlb = cpu_to_le16(blocks - 1),
+    };
+    NvmeCmd cmd = zns_rw(g, NVME_CMD_COPY, to, 1);
+
+    qtest_memwrite(g->qts, g->list, &range, sizeof(range));
+    cmd.dptr.prp1 = cpu_to_le64(g->list);
+    return cmd;
+}
+
 NvmeCmd zns_send(ZnsGuest *g, uint8_t action, uint64_t slba)
 {
     NvmeCmd cmd = zns_command(g, NVME_CMD_ZONE_MGMT_SEND, PAGE);

@@ -76,9 +76,13 @@ void zns_enable(ZnsGuest *g);
 void zns_reset(ZnsGuest *g);
 void zns_shutdown(ZnsGuest *g);
 
-/* Commands that have the guest's buffer as @len bytes of data. */
+/*
+ * Commands that have the guest's buffer as @len bytes of data; Copy has its one
+ * range in the list.
+ */
 NvmeCmd zns_command(ZnsGuest *g, uint8_t opcode, size_t len);
 NvmeCmd zns_rw(ZnsGuest *g, uint8_t opcode, uint64_t slba, uint32_t blocks);
+NvmeCmd zns_copy(ZnsGuest *g, uint64_t from, uint32_t blocks, uint64_t to);
 NvmeCmd zns_send(ZnsGuest *g, uint8_t action, uint64_t slba);
 NvmeCmd zns_receive(ZnsGuest *g, uint64_t slba, uint8_t filter, bool partial,
                     size_t len);

@@ -409,20 +409,6 @@ static void test_cross_read(void)
     zns_stop(g);
 }
 
-static NvmeCmd copy_command(ZnsGuest *g, uint64_t from, uint32_t blocks,
-                            uint64_t to)
-{
-    NvmeCopySourceRangeFormat0_2 range = {
-        .slba = cpu_to_le64(from),
-        .nlb = cpu_to_le16(blocks - 1),
-    };
-    NvmeCmd cmd = zns_rw(g, NVME_CMD_COPY, to, 1);
-
-    qtest_memwrite(g->qts, g->list, &range, sizeof(range));
-    cmd.dptr.prp1 = cpu_to_le64(g->list);
-    return cmd;
-}
-
 static void test_copy(void)
 {
     ZnsGuest *g = start();
@@ -430,19 +416,19 @@ static void test_copy(void)
 
     qtest_memset(g->qts, g->buffer, 'c', 4096);
     assert_success(zns_write(g, Z(1), 8));
-    assert_success(zns_do(g, copy_command(g, Z(1), 4, Z(2))));
+    assert_success(zns_do(g, zns_copy(g, Z(1), 4, Z(2))));
     assert_zone(g, 2, IMPLICITLY_OPEN, Z(2) + 4);
     assert_success(zns_read(g, Z(2) + 3, 1));
     qtest_memread(g->qts, g->buffer, data, sizeof(data));
     g_assert_cmpint(data[511], ==, 'c');
-    assert_status(zns_do(g, copy_command(g, Z(1), 4, Z(2))),
+    assert_status(zns_do(g, zns_copy(g, Z(1), 4, Z(2))),
                   NVME_ZONE_INVALID_WRITE);
-    assert_status(zns_do(g, copy_command(g, Z(1), ZNS_CAP, Z(2) + 4)),
+    assert_status(zns_do(g, zns_copy(g, Z(1), ZNS_CAP, Z(2) + 4)),
                   NVME_ZONE_BOUNDARY_ERROR);
-    assert_status(zns_do(g, copy_command(g, Z(2) - 1, 2, Z(2) + 4)),
+    assert_status(zns_do(g, zns_copy(g, Z(2) - 1, 2, Z(2) + 4)),
                   NVME_ZONE_BOUNDARY_ERROR);
     assert_zone(g, 2, IMPLICITLY_OPEN, Z(2) + 4);
-    assert_status(zns_do(g, copy_command(g, Z(1), 4, ZNS_BLOCKS)),
+    assert_status(zns_do(g, zns_copy(g, Z(1), 4, ZNS_BLOCKS)),
                   NVME_LBA_RANGE);
     zns_assert_usable(g);
     zns_stop(g);

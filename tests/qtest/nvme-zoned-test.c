@@ -143,20 +143,12 @@ static void test_worn(void)
 static void test_worn_copy(void)
 {
     ZnsGuest *g = start_image(&(Start) { .image = new_worn_image() });
-    NvmeCopySourceRangeFormat0_2 range = { .slba = cpu_to_le64(Z(2)) };
-    NvmeCmd copy = zns_rw(g, NVME_CMD_COPY, Z(3), 1);
 
-    copy.dptr.prp1 = cpu_to_le64(g->list);
-    qtest_memwrite(g->qts, g->list, &range, sizeof(range));
-    assert_status(zns_do(g, copy), NVME_ZONE_OFFLINE);
-
-    range.slba = cpu_to_le64(Z(1));
-    qtest_memwrite(g->qts, g->list, &range, sizeof(range));
-    assert_success(zns_do(g, copy));
-    copy.cdw10 = cpu_to_le32(Z(1) + 8);
-    assert_status(zns_do(g, copy), NVME_ZONE_READ_ONLY);
-    copy.cdw10 = cpu_to_le32(Z(2));
-    assert_status(zns_do(g, copy), NVME_ZONE_OFFLINE);
+    assert_status(zns_do(g, zns_copy(g, Z(2), 1, Z(3))), NVME_ZONE_OFFLINE);
+    assert_success(zns_do(g, zns_copy(g, Z(1), 1, Z(3))));
+    assert_status(zns_do(g, zns_copy(g, Z(1), 1, Z(1) + 8)),
+                  NVME_ZONE_READ_ONLY);
+    assert_status(zns_do(g, zns_copy(g, Z(1), 1, Z(2))), NVME_ZONE_OFFLINE);
     zns_assert_usable(g);
     zns_stop(g);
 }
@@ -716,6 +708,23 @@ static void test_durable(void)
     zns_stop(g);
 }
 
+/* All ranges of a copy are durable. */
+static void test_durable_copy(void)
+{
+    const char *image = new_image();
+    ZnsGuest *g = start_image(&(Start) { .image = image });
+    NvmeCmd copy = zns_copy(g, Z(1), 4, Z(2));
+    NvmeCopySourceRangeFormat0_2 range;
+
+    /* The same range once more */
+    qtest_memread(g->qts, g->list, &range, sizeof(range));
+    qtest_memwrite(g->qts, g->list + sizeof(range), &range, sizeof(range));
+    copy.cdw12 |= cpu_to_le32(1);
+    assert_success(zns_write(g, Z(1), 8));
+    assert_durable(g, image, copy, 2, Z(2) + 8);
+    zns_stop(g);
+}
+
 /* A guest takes zones that can only be read offline, one or all, for good. */
 static void test_offline(void)
 {
@@ -884,6 +893,23 @@ static void test_host_error(void)
     zns_stop(g);
 }
 
+/* A copy with FUA fails if what it wrote cannot be made durable. */
+static void test_host_error_copy(void)
+{
+    g_autofree char *table = g_strdup_printf(FAIL_WRITE "%d", TABLE_SECTOR);
+    ZnsGuest *g = start_image(&(Start) {
+        .image = new_image(),
+        .rules = table,
+    });
+    NvmeCmd copy = zns_copy(g, Z(1), 4, Z(2));
+
+    copy.cdw12 |= cpu_to_le32(FUA);
+    assert_success(zns_write(g, Z(1), 8));
+    assert_status(zns_do(g, copy), NVME_WRITE_FAULT);
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
 /* While a block job has put a filter above it, the node is out of reach. */
 static void test_filter(void)
 {
@@ -944,10 +970,12 @@ int main(int argc, char **argv)
     qtest_add_func("nvme-zoned/large-blocks", test_large_blocks);
     qtest_add_func("nvme-zoned/restart", test_restart);
     qtest_add_func("nvme-zoned/durable", test_durable);
+    qtest_add_func("nvme-zoned/durable-copy", test_durable_copy);
     qtest_add_func("nvme-zoned/offline", test_offline);
     qtest_add_func("nvme-zoned/extension", test_extension);
     qtest_add_func("nvme-zoned/extension-refused", test_extension_refused);
     qtest_add_func("nvme-zoned/host-error", test_host_error);
+    qtest_add_func("nvme-zoned/host-error-copy", test_host_error_copy);
     qtest_add_func("nvme-zoned/filter", test_filter);
     return g_test_run();
 }
