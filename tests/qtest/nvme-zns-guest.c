@@ -7,12 +7,16 @@
 #include "qemu/bswap.h"
 #include "libqos/libqos-pc.h"
 #include "nvme-zns-guest.h"
+#include "virtio-blk-zoned-guest.h"
 
 #define SLOT 4
 #define PAGE 4096
 #define QUEUE_SIZE 32
 #define TIMEOUT_US (60 * G_USEC_PER_SEC)
 #define DOORBELLS 0x1000
+
+/* Where an image has the zone table */
+#define TABLE 4096
 
 static void write_register64(ZnsGuest *g, uint64_t reg, uint64_t value)
 {
@@ -148,6 +152,65 @@ void zns_stop(ZnsGuest *g)
 
     zns_close(g);
     qtest_shutdown(qs);
+}
+
+char *zns_image_new(void)
+{
+    return zoned_image_new("zone_size=64k,zone_capacity=48k,max_open_zones=2,"
+                           "max_active_zones=3", ZNS_IMAGE_SIZE);
+}
+
+void zns_image_set_zone(const char *image, int zone, uint64_t condition,
+                        uint64_t end)
+{
+    uint64_t entry = cpu_to_le64(condition << 60 | end * 512);
+    int fd = open(image, O_WRONLY);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(pwrite(fd, &entry, 8, TABLE + zone * 8), ==, 8);
+    close(fd);
+}
+
+char *zns_worn_image_new(void)
+{
+    char *image = zns_image_new();
+
+    zns_image_set_zone(image, 1, NVME_ZONE_STATE_READ_ONLY, Z(1) + 8);
+    zns_image_set_zone(image, 2, NVME_ZONE_STATE_OFFLINE, Z(2));
+    return image;
+}
+
+static const char *or_nothing(const char *options)
+{
+    return options ? options : "";
+}
+
+char *zns_machine_args(const ZnsMachine *machine)
+{
+    return g_strdup_printf(
+        "-blockdev driver=blkdebug,node-name=file,image.driver=file,"
+        "image.filename=%s%s "
+        "-blockdev driver=zoned,node-name=disk,file=file%s "
+        "-device nvme,id=nvme,serial=zoned,addr=4%s "
+        "-device nvme-ns,id=ns,bus=nvme,drive=disk%s",
+        machine->image, or_nothing(machine->rules), or_nothing(machine->node),
+        or_nothing(machine->controller), or_nothing(machine->namespace));
+}
+
+ZnsGuest *zns_start_image(const ZnsMachine *machine)
+{
+    g_autofree char *args = zns_machine_args(machine);
+
+    return zns_start(args);
+}
+
+ZnsGuest *zns_start_usual(const char *namespace, const char *controller)
+{
+    return zns_start_image(&(ZnsMachine) {
+        .image = zns_image_new(),
+        .namespace = namespace,
+        .controller = controller,
+    });
 }
 
 NvmeCmd zns_command(ZnsGuest *g, uint8_t opcode, size_t len)
@@ -330,4 +393,15 @@ void zns_assert_usable(ZnsGuest *g)
     assert_success(zns_append(g, last, 8, &where));
     g_assert_cmpuint(where, ==, last + 8);
     assert_success(zns_manage(g, NVME_ZONE_ACTION_RESET, last));
+}
+
+void zns_assert_append_limit(ZnsGuest *g)
+{
+    g_autofree NvmeIdCtrlZoned *id = g_new(NvmeIdCtrlZoned, 1);
+
+    zns_identify(g, NVME_ID_CNS_CS_CTRL, NVME_CSI_ZONED, id);
+    g_assert_cmpuint(id->zasl, ==, 2);
+    assert_success(zns_append(g, Z(1), 32, NULL));
+    assert_status(zns_append(g, Z(1), 33, NULL), NVME_INVALID_FIELD);
+    assert_zone(g, 1, IMPLICITLY_OPEN, Z(1) + 32);
 }

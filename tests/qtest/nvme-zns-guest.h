@@ -22,8 +22,14 @@
 #define ZNS_MAX_OPEN 2
 #define ZNS_MAX_ACTIVE 3
 
+/* The start of a zone, in blocks */
+#define Z(i) ((i) * ZNS_ZONE)
+
 /* The guest's buffer, as large as MDTS allows a transfer to be */
 #define ZNS_BUFFER (512 * 1024)
+
+/* Force Unit Access, in dword 12 of each command that writes */
+#define ZNS_FUA ((uint32_t)NVME_RW_FUA << 16)
 
 /* The status of a command, without DNR and phase */
 #define assert_status(x, status) g_assert_cmphex((x) & 0x7ff, ==, status)
@@ -69,6 +75,46 @@ void zns_stop(ZnsGuest *g);
 ZnsGuest *zns_open(ZnsGuest *g, int slot);
 void zns_close(ZnsGuest *g);
 
+/* An image with the zones of the usual namespace; removed at exit */
+#define ZNS_IMAGE_SIZE "512k"
+char *zns_image_new(void);
+
+/* The same; zone 1 is READ ONLY, with data, and zone 2 is OFFLINE. */
+char *zns_worn_image_new(void);
+
+/* Sets a zone of an image to a condition, with data up to a block. */
+void zns_image_set_zone(const char *image, int zone, uint64_t condition,
+                        uint64_t end);
+
+/*
+ * A machine with an image.  What else is not NULL are more options: of the
+ * file's blkdebug node, the zoned node, the namespace and the controller.
+ */
+typedef struct ZnsMachine {
+    const char *image;
+    const char *rules;
+    const char *node;
+    const char *namespace;
+    const char *controller;
+} ZnsMachine;
+
+char *zns_machine_args(const ZnsMachine *machine);
+ZnsGuest *zns_start_image(const ZnsMachine *machine);
+
+/* The usual namespace on a new image: a ZnsStart */
+ZnsGuest *zns_start_usual(const char *namespace, const char *controller);
+
+/*
+ * Parts of the arguments for two controllers that share a namespace: the image,
+ * which is to be put in, the controllers in slots 4 and 5, the namespace
+ */
+#define ZNS_DISK "-blockdev driver=zoned,node-name=disk,file.driver=file," \
+                 "file.filename=%s "
+#define ZNS_ONE "-device nvme-subsys,id=both " \
+                "-device nvme,id=one,serial=zoned,subsys=both,addr=4 "
+#define ZNS_TWO "-device nvme,id=two,serial=zoned,subsys=both,addr=5"
+#define ZNS_NS "-device nvme-ns,id=ns,bus=one,drive=disk"
+
 /* Enables the controller and makes the queues; after a reset, too. */
 void zns_enable(ZnsGuest *g);
 
@@ -111,5 +157,8 @@ NvmeZoneDescr zns_zone(ZnsGuest *g, uint64_t slba);
 
 /* Asserts that the controller is well and the last zone can be used. */
 void zns_assert_usable(ZnsGuest *g);
+
+/* Asserts that an append can have 32 blocks, to the empty zone 1. */
+void zns_assert_append_limit(ZnsGuest *g);
 
 #endif /* QTEST_NVME_ZNS_GUEST_H */

@@ -8,9 +8,6 @@
 #include "qemu/cutils.h"
 #include "nvme-zns-rules.h"
 
-/* The start of a zone */
-#define Z(i) ((i) * ZNS_ZONE)
-
 static ZnsStart *start_namespace;
 
 static ZnsGuest *start(void)
@@ -134,13 +131,8 @@ static void test_append(void)
 static void test_append_limit(void)
 {
     ZnsGuest *g = start_namespace("", ",zoned.zasl=2");
-    g_autofree NvmeIdCtrlZoned *id = g_new(NvmeIdCtrlZoned, 1);
 
-    zns_identify(g, NVME_ID_CNS_CS_CTRL, NVME_CSI_ZONED, id);
-    g_assert_cmpuint(id->zasl, ==, 2);
-    assert_success(zns_append(g, Z(1), 32, NULL));
-    assert_status(zns_append(g, Z(1), 33, NULL), NVME_INVALID_FIELD);
-    assert_zone(g, 1, IMPLICITLY_OPEN, Z(1) + 32);
+    zns_assert_append_limit(g);
     zns_stop(g);
 }
 

@@ -1,0 +1,263 @@
+/*
+ * QTest testcase for operations on zones of a zoned image, and reports of them,
+ * through NVMe
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "nvme-zns-guest.h"
+#include "virtio-blk-zoned-guest.h"
+
+/* More zones than are asked for at once, in a buffer of many pages */
+static void test_many_zones(void)
+{
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) {
+        .image = zoned_image_new("zone_size=4k", "4M"),
+    });
+    NvmeZoneReportHeader header;
+    NvmeZoneDescr descr;
+    NvmeCmd cmd;
+
+    for (int i = 1; i < 1024; i += 2) {
+        assert_success(zns_manage(g, NVME_ZONE_ACTION_FINISH, i * 8));
+    }
+    assert_success(zns_do(g, zns_receive(g, 0, 0, false, ZNS_BUFFER)));
+    qtest_memread(g->qts, g->buffer, &header, sizeof(header));
+    g_assert_cmpuint(le64_to_cpu(header.nr_zones), ==, 1024);
+    for (int i = 0; i < 1024; i++) {
+        qtest_memread(g->qts, g->buffer + (i + 1) * sizeof(descr), &descr,
+                      sizeof(descr));
+        g_assert_cmpuint(le64_to_cpu(descr.zslba), ==, i * 8);
+        g_assert_cmphex(descr.zs >> 4, ==, i % 2 ? NVME_ZONE_STATE_FULL :
+                                                   NVME_ZONE_STATE_EMPTY);
+    }
+
+    cmd = zns_receive(g, 8, NVME_ZONE_REPORT_FULL, true,
+                      sizeof(header) + 100 * sizeof(descr));
+    assert_success(zns_do(g, cmd));
+    qtest_memread(g->qts, g->buffer, &header, sizeof(header));
+    g_assert_cmpuint(le64_to_cpu(header.nr_zones), ==, 100);
+    qtest_memread(g->qts, g->buffer + 100 * sizeof(descr), &descr,
+                  sizeof(descr));
+    g_assert_cmpuint(le64_to_cpu(descr.zslba), ==, (1 + 2 * 99) * 8);
+    zns_stop(g);
+}
+
+/* The guest's buffer is where there is no memory, or at a device. */
+static void test_bad_memory(void)
+{
+    static const uint64_t bad[] = { 1ull << 40, 0xfee00000, 0xfec00000 };
+    ZnsGuest *g = zns_start_usual("", "");
+
+    for (int i = 0; i < ARRAY_SIZE(bad); i++) {
+        NvmeCmd cmd = zns_receive(g, 0, 0, false, 4096);
+
+        cmd.dptr.prp1 = cpu_to_le64(bad[i]);
+        assert_status(zns_do(g, cmd), NVME_DATA_TRAS_ERROR);
+        /* Only the second page is bad. */
+        cmd = zns_receive(g, 0, 0, false, 4096);
+        cmd.dptr.prp1 = cpu_to_le64(g->buffer + 4096 - 128);
+        cmd.dptr.prp2 = cpu_to_le64(bad[i]);
+        assert_status(zns_do(g, cmd), NVME_DATA_TRAS_ERROR);
+    }
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
+/* A guest that knows nothing of the image's limits gets it all */
+static void test_no_limits(void)
+{
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) {
+        .image = zoned_image_new("zone_size=64k", "512k"),
+        .namespace = ",zoned=on,zoned.zone_size=64k",
+    });
+    g_autofree NvmeIdNsZoned *zoned = g_new(NvmeIdNsZoned, 1);
+
+    zns_identify(g, NVME_ID_CNS_CS_NS, NVME_CSI_ZONED, zoned);
+    g_assert_cmphex(le32_to_cpu(zoned->mor), ==, UINT32_MAX);
+    g_assert_cmphex(le32_to_cpu(zoned->mar), ==, UINT32_MAX);
+    for (int i = 0; i < 8; i++) {
+        assert_success(zns_manage(g, NVME_ZONE_ACTION_OPEN, Z(i)));
+    }
+    zns_stop(g);
+}
+
+/* For a node, all of a device with one zone is that zone. */
+static void test_one_zone(void)
+{
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) {
+        .image = zoned_image_new("zone_size=64k", "64k"),
+    });
+
+    assert_success(zns_manage_all(g, NVME_ZONE_ACTION_OPEN));
+    assert_success(zns_manage_all(g, NVME_ZONE_ACTION_FINISH));
+    assert_success(zns_manage_all(g, NVME_ZONE_ACTION_CLOSE));
+    assert_zone(g, 0, EMPTY, Z(0));
+    assert_success(zns_write(g, 0, 8));
+    assert_success(zns_manage_all(g, NVME_ZONE_ACTION_CLOSE));
+    assert_zone(g, 0, CLOSED, 8);
+    assert_success(zns_manage_all(g, NVME_ZONE_ACTION_OPEN));
+    assert_zone(g, 0, EXPLICITLY_OPEN, 8);
+    assert_success(zns_manage_all(g, NVME_ZONE_ACTION_FINISH));
+    assert_zone(g, 0, FULL, NO_WP);
+    assert_success(zns_manage_all(g, NVME_ZONE_ACTION_CLOSE));
+    assert_success(zns_manage_all(g, NVME_ZONE_ACTION_RESET));
+    assert_zone(g, 0, EMPTY, Z(0));
+    zns_stop(g);
+}
+
+/* A guest takes zones that can only be read offline, one or all, for good. */
+static void test_offline(void)
+{
+    const char *image = zns_worn_image_new();
+    ZnsGuest *g;
+
+    zns_image_set_zone(image, 4, NVME_ZONE_STATE_READ_ONLY, Z(4));
+    zns_image_set_zone(image, 5, NVME_ZONE_STATE_READ_ONLY, Z(5) + 8);
+    g = zns_start_image(&(ZnsMachine) { .image = image });
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_OFFLINE, Z(1)));
+    assert_zone(g, 1, OFFLINE, NO_WP);
+    assert_status(zns_read(g, Z(1), 8), NVME_ZONE_OFFLINE);
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_OFFLINE, Z(2)));
+    assert_status(zns_manage(g, NVME_ZONE_ACTION_OFFLINE, Z(3)),
+                  NVME_ZONE_INVAL_TRANSITION);
+    assert_status(zns_manage(g, NVME_ZONE_ACTION_OFFLINE, Z(4) + 1),
+                  NVME_INVALID_FIELD);
+    assert_zone(g, 4, READ_ONLY, NO_WP);
+    assert_success(zns_manage_all(g, NVME_ZONE_ACTION_OFFLINE));
+    assert_zone(g, 3, EMPTY, Z(3));
+    assert_zone(g, 4, OFFLINE, NO_WP);
+    assert_zone(g, 5, OFFLINE, NO_WP);
+    zns_stop(g);
+
+    g = zns_start_image(&(ZnsMachine) { .image = image });
+    assert_zone(g, 1, OFFLINE, NO_WP);
+    assert_zone(g, 5, OFFLINE, NO_WP);
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
+#define EXTENSION 128
+
+static char *new_extended_image(void)
+{
+    return zoned_image_new("zone_size=64k,max_open_zones=2,max_active_zones=2,"
+                           "zd_extension_size=128", ZNS_IMAGE_SIZE);
+}
+
+/* Sets the descriptor extension of a zone to bytes of a letter. */
+static uint16_t extend(ZnsGuest *g, int zone, char letter)
+{
+    qtest_memset(g->qts, g->buffer, letter, EXTENSION);
+    return zns_manage(g, NVME_ZONE_ACTION_SET_ZD_EXT, Z(zone));
+}
+
+/*
+ * Asserts what an extended report says of all zones; *@letters has the letter
+ * of each zone's extension, or a space for those without.
+ */
+static void assert_extensions(ZnsGuest *g, const char *letters)
+{
+    NvmeCmd cmd = zns_receive(g, 0, NVME_ZONE_REPORT_ALL, false, 8192);
+    uint64_t addr = g->buffer + sizeof(NvmeZoneReportHeader);
+    NvmeZoneDescr descr;
+    char extension[EXTENSION];
+
+    cmd.cdw13 |= cpu_to_le32(NVME_ZONE_REPORT_EXTENDED);
+    qtest_memset(g->qts, g->buffer, 0xa5, 8192);
+    assert_success(zns_do(g, cmd));
+    for (int i = 0; i < ZNS_NR_ZONES; i++) {
+        char letter = letters[i] == ' ' ? 0 : letters[i];
+
+        qtest_memread(g->qts, addr, &descr, sizeof(descr));
+        qtest_memread(g->qts, addr + sizeof(descr), extension, EXTENSION);
+        g_assert_cmpuint(le64_to_cpu(descr.zslba), ==, Z(i));
+        g_assert_cmphex(descr.za, ==, letter ? NVME_ZA_ZD_EXT_VALID : 0);
+        g_assert_cmpint(extension[0], ==, letter);
+        g_assert_cmpint(extension[EXTENSION - 1], ==, letter);
+        addr += sizeof(descr) + EXTENSION;
+    }
+    g_assert_cmphex(qtest_readb(g->qts, addr), ==, 0xa5);
+}
+
+static void test_extension(void)
+{
+    const char *image = new_extended_image();
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) {
+        .image = image,
+        .namespace = ",zoned.descr_ext_size=128",
+    });
+    g_autofree NvmeIdNsZoned *zoned = g_new(NvmeIdNsZoned, 1);
+
+    zns_identify(g, NVME_ID_CNS_CS_NS, NVME_CSI_ZONED, zoned);
+    g_assert_cmpuint(zoned->lbafe[0].zdes, ==, EXTENSION / 64);
+    assert_extensions(g, "        ");
+    assert_success(extend(g, 1, 'a'));
+    assert_zone(g, 1, CLOSED, Z(1));
+    assert_status(extend(g, 1, 'b'), NVME_ZONE_INVAL_TRANSITION);
+    assert_success(extend(g, 2, 'c'));
+    assert_status(extend(g, 3, 'd'), NVME_ZONE_TOO_MANY_ACTIVE);
+    assert_extensions(g, " ac     ");
+    assert_success(zns_write(g, Z(1), 8));
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_FINISH, Z(1)));
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_OPEN, Z(2)));
+    zns_stop(g);
+
+    g = zns_start_image(&(ZnsMachine) { .image = image });
+    assert_zone(g, 2, CLOSED, Z(2));
+    assert_extensions(g, " ac     ");
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_RESET, Z(1)));
+    assert_extensions(g, "  c     ");
+    assert_success(extend(g, 1, 'e'));
+    assert_extensions(g, " ec     ");
+    zns_assert_usable(g);
+    assert_extensions(g, "        ");
+    zns_stop(g);
+}
+
+static void test_extension_refused(void)
+{
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) {
+        .image = new_extended_image(),
+    });
+    NvmeCmd cmd;
+
+    assert_status(zns_manage_all(g, NVME_ZONE_ACTION_SET_ZD_EXT),
+                  NVME_INVALID_FIELD);
+    assert_status(zns_manage(g, NVME_ZONE_ACTION_SET_ZD_EXT, Z(1) + 1),
+                  NVME_INVALID_FIELD);
+    assert_status(zns_manage(g, NVME_ZONE_ACTION_SET_ZD_EXT, ZNS_BLOCKS),
+                  NVME_LBA_RANGE);
+    cmd = zns_send(g, NVME_ZONE_ACTION_SET_ZD_EXT, Z(1));
+    cmd.dptr.prp1 = cpu_to_le64(1ull << 40);
+    zns_do(g, cmd);
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_RESET, Z(1)));
+
+    /* A buffer that ends in the midst of an entry */
+    assert_success(extend(g, 1, 'a'));
+    for (size_t len = 64; len <= 64 + 3 * (64 + EXTENSION); len += 4) {
+        cmd = zns_receive(g, 0, NVME_ZONE_REPORT_ALL, true, len);
+        cmd.cdw13 |= cpu_to_le32(NVME_ZONE_REPORT_EXTENDED);
+        qtest_memset(g->qts, g->buffer, 0xa5, 4096);
+        assert_success(zns_do(g, cmd));
+        g_assert_cmpuint(qtest_readq(g->qts, g->buffer), ==,
+                         (len - 64) / (64 + EXTENSION));
+        g_assert_cmphex(qtest_readb(g->qts, g->buffer + len), ==, 0xa5);
+    }
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    qtest_add_func("nvme-zoned/many-zones", test_many_zones);
+    qtest_add_func("nvme-zoned/bad-memory", test_bad_memory);
+    qtest_add_func("nvme-zoned/no-limits", test_no_limits);
+    qtest_add_func("nvme-zoned/one-zone", test_one_zone);
+    qtest_add_func("nvme-zoned/offline", test_offline);
+    qtest_add_func("nvme-zoned/extension", test_extension);
+    qtest_add_func("nvme-zoned/extension-refused", test_extension_refused);
+    return g_test_run();
+}

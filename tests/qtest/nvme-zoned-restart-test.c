@@ -1,0 +1,216 @@
+/*
+ * QTest testcase for zones of a zoned image, used through NVMe, when the
+ * controller is reset or QEMU ends
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "nvme-zns-guest.h"
+#include "virtio-blk-zoned-guest.h"
+
+static void test_reset(void)
+{
+    ZnsGuest *g = zns_start_usual("", "");
+
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_OPEN, Z(0)));
+    assert_success(zns_write(g, Z(1), 8));
+    zns_reset(g);
+    zns_enable(g);
+    assert_zone(g, 0, EMPTY, Z(0));
+    assert_zone(g, 1, CLOSED, Z(1) + 8);
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
+/* Two controllers share a namespace; one of them is reset. */
+static void test_reset_shared(void)
+{
+    g_autofree char *args = g_strdup_printf(
+        ZNS_DISK ZNS_ONE ZNS_TWO " " ZNS_NS, zns_image_new());
+    ZnsGuest *one = zns_start(args);
+    ZnsGuest *two = zns_open(one, 5);
+
+    assert_success(zns_manage(one, NVME_ZONE_ACTION_OPEN, Z(0)));
+    assert_success(zns_write(two, Z(1), 8));
+    zns_reset(one);
+    assert_zone(two, 0, EXPLICITLY_OPEN, Z(0));
+    assert_zone(two, 1, IMPLICITLY_OPEN, Z(1) + 8);
+    zns_reset(two);
+    zns_enable(one);
+    assert_zone(one, 0, EMPTY, Z(0));
+    assert_zone(one, 1, CLOSED, Z(1) + 8);
+    zns_assert_usable(one);
+    zns_close(two);
+    zns_stop(one);
+}
+
+/* The commands that a controller has not completed when it is reset */
+static void test_reset_in_flight(void)
+{
+    /* So many zones that the drive is asked for them again and again */
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) {
+        .image = zoned_image_new("zone_size=64k", "64M"),
+    });
+
+    for (int round = 0; round < 20; round++) {
+        NvmeCmd cmds[] = {
+            zns_rw(g, NVME_CMD_ZONE_APPEND, Z(1), 4),
+            zns_rw(g, NVME_CMD_WRITE, Z(1) + 1, 1),
+            zns_receive(g, 0, 0, false, ZNS_BUFFER),
+            zns_send(g, NVME_ZONE_ACTION_FINISH, Z(2)),
+            zns_send(g, NVME_ZONE_ACTION_RESET, Z(1)),
+            zns_rw(g, NVME_CMD_WRITE_ZEROES, Z(2), 1),
+            zns_rw(g, NVME_CMD_READ, Z(1), 8),
+            zns_send(g, NVME_ZONE_ACTION_RESET, Z(2)),
+        };
+
+        for (int i = 0; i < ARRAY_SIZE(cmds); i++) {
+            zns_submit(g, &g->io, &cmds[i]);
+        }
+        zns_reset(g);
+        zns_enable(g);
+    }
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
+/* Commands are aborted, or their queue is deleted, while they are under way */
+static void test_cancel(void)
+{
+    ZnsGuest *g = zns_start_usual("", "");
+    NvmeCmd report = zns_receive(g, 0, 0, false, ZNS_BUFFER);
+    NvmeCmd append = zns_rw(g, NVME_CMD_ZONE_APPEND, Z(1), 1);
+    NvmeCmd full = zns_rw(g, NVME_CMD_WRITE, Z(3), 1);
+    NvmeCmd abort = { .opcode = NVME_ADM_CMD_ABORT };
+    NvmeCmd delete = {
+        .opcode = NVME_ADM_CMD_DELETE_SQ,
+        .cdw10 = cpu_to_le32(1),
+    };
+
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_FINISH, Z(3)));
+    for (int i = 0; i < 5; i++) {
+        const NvmeCmd *cmds[] = { &report, &append, &full };
+
+        for (int j = 0; j < ARRAY_SIZE(cmds); j++) {
+            uint16_t cid = zns_submit(g, &g->io, cmds[j]);
+
+            abort.cdw10 = cpu_to_le32((uint32_t)cid << 16 | 1);
+            assert_success(zns_admin(g, abort));
+            zns_wait(g, &g->io);
+        }
+    }
+    for (int i = 0; i < 5; i++) {
+        zns_submit(g, &g->io, &report);
+        zns_submit(g, &g->io, &append);
+        zns_submit(g, &g->io, &full);
+    }
+    assert_success(zns_admin(g, delete));
+    zns_reset(g);
+    zns_enable(g);
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
+/* QEMU starts again, and then the image has another kind of device. */
+static void test_restart(void)
+{
+    const char *image = zns_image_new();
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) { .image = image });
+    ZonedGuest *v;
+
+    qtest_memset(g->qts, g->buffer, 'r', 4096);
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_OPEN, Z(0)));
+    assert_success(zns_write(g, Z(1), 8));
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_FINISH, Z(2)));
+    assert_success(zns_append(g, Z(3), 1, NULL));
+    zns_stop(g);
+
+    g = zns_start_image(&(ZnsMachine) { .image = image });
+    assert_zone(g, 0, EMPTY, Z(0));
+    assert_zone(g, 1, CLOSED, Z(1) + 8);
+    assert_zone(g, 2, FULL, NO_WP);
+    assert_zone(g, 3, CLOSED, Z(3) + 1);
+    assert_success(zns_read(g, Z(1) + 7, 1));
+    g_assert_cmphex(qtest_readb(g->qts, g->buffer + 511), ==, 'r');
+    zns_stop(g);
+
+    v = zoned_guest_start(&(ZonedGuestOptions) { .image = image });
+    zoned_guest_assert_zone(v, Z(1), VIRTIO_BLK_ZS_CLOSED, Z(1) + 8);
+    zoned_guest_assert_zone(v, Z(2), VIRTIO_BLK_ZS_FULL, Z(3));
+    g_assert_cmpuint(zoned_guest_write(v, Z(1) + 8, 8), ==, VIRTIO_BLK_S_OK);
+    zoned_guest_stop(v);
+
+    g = zns_start_image(&(ZnsMachine) { .image = image });
+    assert_zone(g, 1, CLOSED, Z(1) + 16);
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
+/* Starts QEMU with the image as it would be if the one that runs crashed now */
+static ZnsGuest *start_crashed(const char *image)
+{
+    char *copy = zns_image_new();
+    g_autofree char *data = NULL;
+    gsize len;
+
+    g_assert_true(g_file_get_contents(image, &data, &len, NULL));
+    g_assert_true(g_file_set_contents(copy, data, len, NULL));
+    return zns_start_image(&(ZnsMachine) { .image = copy });
+}
+
+/* Asserts that what @cmd, with FUA, writes to a zone is durable. */
+static void assert_durable(ZnsGuest *g, const char *image, NvmeCmd cmd,
+                           int zone, uint64_t pointer)
+{
+    ZnsGuest *crashed;
+
+    cmd.cdw12 |= cpu_to_le32(ZNS_FUA);
+    assert_success(zns_do(g, cmd));
+    crashed = start_crashed(image);
+    assert_zone(crashed, zone, CLOSED, pointer);
+    zns_stop(crashed);
+}
+
+static void test_durable(void)
+{
+    const char *image = zns_image_new();
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) { .image = image });
+
+    assert_durable(g, image, zns_rw(g, NVME_CMD_ZONE_APPEND, Z(1), 8), 1,
+                   Z(1) + 8);
+    assert_durable(g, image, zns_rw(g, NVME_CMD_WRITE, Z(2), 8), 2, Z(2) + 8);
+    assert_durable(g, image, zns_rw(g, NVME_CMD_WRITE_ZEROES, Z(2) + 8, 8), 2,
+                   Z(2) + 16);
+    zns_stop(g);
+}
+
+/* All ranges of a copy are durable. */
+static void test_durable_copy(void)
+{
+    const char *image = zns_image_new();
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) { .image = image });
+    NvmeCmd copy = zns_copy(g, Z(1), 4, Z(2));
+    NvmeCopySourceRangeFormat0_2 range;
+
+    /* The same range once more */
+    qtest_memread(g->qts, g->list, &range, sizeof(range));
+    qtest_memwrite(g->qts, g->list + sizeof(range), &range, sizeof(range));
+    copy.cdw12 |= cpu_to_le32(1);
+    assert_success(zns_write(g, Z(1), 8));
+    assert_durable(g, image, copy, 2, Z(2) + 8);
+    zns_stop(g);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    qtest_add_func("nvme-zoned/reset", test_reset);
+    qtest_add_func("nvme-zoned/reset-shared", test_reset_shared);
+    qtest_add_func("nvme-zoned/reset-in-flight", test_reset_in_flight);
+    qtest_add_func("nvme-zoned/cancel", test_cancel);
+    qtest_add_func("nvme-zoned/restart", test_restart);
+    qtest_add_func("nvme-zoned/durable", test_durable);
+    qtest_add_func("nvme-zoned/durable-copy", test_durable_copy);
+    return g_test_run();
+}
