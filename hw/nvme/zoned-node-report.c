@@ -16,7 +16,7 @@
 /* A report under way; what is known of each zone goes right to the guest. */
 typedef struct NvmeZoneReportAIOCB {
     BlockAIOCB common;
-    BlockAIOCB *aiocb;
+    BlockAIOCB *aiocb;          /* NULL between batches */
     NvmeRequest *req;
     int ret;
 
@@ -26,7 +26,7 @@ typedef struct NvmeZoneReportAIOCB {
     uint64_t nr_matching;       /* zones that have passed the filter */
     uint64_t written;           /* bytes of the guest's buffer */
 
-    /* What was got from the node: at most @max_zones at once */
+    /* What was got from the node: @max_zones at once while there is room */
     unsigned int max_zones;
     unsigned int nr_zones;
     BlockZoneDescriptor zones[ZONES_PER_REPORT];
@@ -42,7 +42,9 @@ static void nvme_zone_report_cancel(BlockAIOCB *aiocb)
         container_of(aiocb, NvmeZoneReportAIOCB, common);
 
     iocb->ret = -ECANCELED;
-    blk_aio_cancel_async(iocb->aiocb);
+    if (iocb->aiocb) {
+        blk_aio_cancel_async(iocb->aiocb);
+    }
 }
 
 static const AIOCBInfo nvme_zone_report_aiocb_info = {
@@ -193,8 +195,9 @@ static int pass_zones(NvmeZoneReportAIOCB *iocb)
 
 static void nvme_zone_report_cb(void *opaque, int ret);
 
-static void continue_report(NvmeZoneReportAIOCB *iocb)
+static void continue_report(void *opaque)
 {
+    NvmeZoneReportAIOCB *iocb = opaque;
     NvmeNamespace *ns = iocb->req->ns;
 
     if (iocb->ret < 0 || iocb->offset >= ns->size ||
@@ -202,7 +205,7 @@ static void continue_report(NvmeZoneReportAIOCB *iocb)
         finish_report(iocb);
         return;
     }
-    iocb->nr_zones = iocb->max_zones;
+    iocb->nr_zones = iocb->room > 0 ? iocb->max_zones : ZONES_PER_REPORT;
     iocb->aiocb = blk_aio_zone_report(ns->blkconf.blk, iocb->offset,
                                       &iocb->nr_zones, iocb->zones,
                                       nvme_zone_report_cb, iocb);
@@ -218,7 +221,28 @@ static void nvme_zone_batch_cb(void *opaque, int ret)
         iocb->ret = ret < 0 ? ret : pass_zones(iocb);
     }
     iocb->offset += nvme_l2b(ns, iocb->nr_zones * ns->zone_size);
-    continue_report(iocb);
+    iocb->aiocb = NULL;
+    /*
+     * This may run in the coroutine of the request.  If the next one were sent
+     * from there, all that follow could be done in one go, and nothing else
+     * meanwhile.
+     */
+    aio_bh_schedule_oneshot(qemu_get_current_aio_context(), continue_report,
+                            iocb);
+}
+
+/* Does the guest get the extension of any zone that was got? */
+static bool wants_extensions(const NvmeZoneReportAIOCB *iocb)
+{
+    if (!iocb->extension_size || iocb->room == 0) {
+        return false;
+    }
+    for (unsigned int i = 0; i < iocb->nr_zones; i++) {
+        if (matches_filter(iocb->args.filter, iocb->zones[i].state)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void nvme_zone_report_cb(void *opaque, int ret)
@@ -229,7 +253,7 @@ static void nvme_zone_report_cb(void *opaque, int ret)
         /* There should be some: do not ask for them without end. */
         ret = -EIO;
     }
-    if (ret < 0 || iocb->ret < 0 || !iocb->extension_size) {
+    if (ret < 0 || iocb->ret < 0 || !wants_extensions(iocb)) {
         nvme_zone_batch_cb(iocb, ret);
         return;
     }

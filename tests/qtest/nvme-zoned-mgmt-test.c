@@ -249,6 +249,109 @@ static void test_extension_refused(void)
     zns_stop(g);
 }
 
+/* An extended report of all zones, with room for @room of them */
+static NvmeCmd receive_extended(ZnsGuest *g, uint8_t filter, int room)
+{
+    NvmeCmd cmd = zns_receive(g, 0, filter, false,
+                              64 + room * (64 + EXTENSION));
+
+    cmd.cdw13 |= cpu_to_le32(NVME_ZONE_REPORT_EXTENDED);
+    return cmd;
+}
+
+/* Where the file has the extensions: behind the table, in sectors */
+#define EXTENSION_SECTOR 16
+
+/* Extensions are not read in vain: they cannot be read here. */
+static void test_extension_unread(void)
+{
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) {
+        .image = new_extended_image(),
+        .rules = ",inject-error.0.event=none,inject-error.0.iotype=read,"
+                 "inject-error.0.errno=5,inject-error.0.sector="
+                 stringify(EXTENSION_SECTOR),
+    });
+
+    assert_success(extend(g, 0, 'a'));
+    assert_status(zns_do(g, receive_extended(g, NVME_ZONE_REPORT_CLOSED, 1)),
+                  NVME_INTERNAL_DEV_ERROR);
+    /* No room */
+    assert_success(zns_do(g, receive_extended(g, NVME_ZONE_REPORT_ALL, 0)));
+    g_assert_cmpuint(qtest_readq(g->qts, g->buffer), ==, ZNS_NR_ZONES);
+    /* No zone that passes the filter */
+    assert_success(zns_do(g, receive_extended(g, NVME_ZONE_REPORT_FULL, 1)));
+    g_assert_cmpuint(qtest_readq(g->qts, g->buffer), ==, 0);
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
+#define LONG_NR_ZONES (1024 * 1024)
+
+/* So many zones that a report of all has thousands of batches */
+static ZnsGuest *start_long(void)
+{
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) {
+        .image = zoned_image_new("zone_size=4k,zd_extension_size=128", "4G"),
+    });
+
+    /* It has to be read from the file: a report of it waits at first. */
+    assert_success(extend(g, 0, 'a'));
+    return g;
+}
+
+/* Can the first zone of a report be seen while that is under way? */
+static bool is_seen_early(ZnsGuest *g)
+{
+    NvmeCmd cmd = receive_extended(g, NVME_ZONE_REPORT_ALL, 1);
+    struct {
+        NvmeZoneReportHeader header;
+        NvmeZoneDescr zone;
+    } report;
+
+    qtest_memset(g->qts, g->buffer, 0, 4096);
+    zns_submit(g, &g->io, &cmd);
+    do {
+        qtest_memread(g->qts, g->buffer, &report, sizeof(report));
+    } while (!report.zone.zcap);
+    assert_success(zns_wait(g, &g->io));
+    g_assert_cmpuint(qtest_readq(g->qts, g->buffer), ==, LONG_NR_ZONES);
+    return report.header.nr_zones == 0;
+}
+
+/* A report lets others have their turn: here, the test itself. */
+static void test_long_report(void)
+{
+    ZnsGuest *g = start_long();
+    bool seen = false;
+
+    for (int i = 0; i < 10 && !seen; i++) {
+        seen = is_seen_early(g);
+    }
+    g_assert_true(seen);
+    zns_stop(g);
+}
+
+/* Such reports are aborted, or the controller is reset, between batches. */
+static void test_long_report_cancel(void)
+{
+    ZnsGuest *g = start_long();
+    NvmeCmd report = receive_extended(g, NVME_ZONE_REPORT_ALL, 1);
+    NvmeCmd abort = { .opcode = NVME_ADM_CMD_ABORT };
+
+    for (int i = 0; i < 5; i++) {
+        abort.cdw10 = cpu_to_le32((uint32_t)zns_submit(g, &g->io, &report)
+                                  << 16 | 1);
+        assert_success(zns_admin(g, abort));
+        zns_wait(g, &g->io);
+        zns_submit(g, &g->io, &report);
+        zns_submit(g, &g->io, &report);
+        zns_reset(g);
+        zns_enable(g);
+    }
+    assert_success(zns_read(g, 0, 8));
+    zns_stop(g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -259,5 +362,8 @@ int main(int argc, char **argv)
     qtest_add_func("nvme-zoned/offline", test_offline);
     qtest_add_func("nvme-zoned/extension", test_extension);
     qtest_add_func("nvme-zoned/extension-refused", test_extension_refused);
+    qtest_add_func("nvme-zoned/extension-unread", test_extension_unread);
+    qtest_add_func("nvme-zoned/long-report", test_long_report);
+    qtest_add_func("nvme-zoned/long-report-cancel", test_long_report_cancel);
     return g_test_run();
 }
