@@ -114,7 +114,8 @@ static bool check_features(const NvmeNamespace *ns, Error **errp)
                    p->ms);
         return false;
     }
-    if (p->zrwas || p->numzrwa || p->zrwafg != -1) {
+    /* -1: not given; 0: the controller's own namespace has no such option */
+    if (p->zrwas || p->numzrwa || (p->zrwafg && p->zrwafg != -1)) {
         error_setg(errp, "a zoned drive has no zone random write areas "
                    "(zoned.zrwas, zoned.zrwafg, zoned.numzrwa)");
         return false;

@@ -1,0 +1,96 @@
+/*
+ * QTest testcase for a zoned image as the drive of an NVMe controller, which
+ * has it as its own namespace and can be plugged in and out
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qobject/qdict.h"
+#include "nvme-zns-guest.h"
+#include "virtio-blk-zoned-guest.h"
+
+#define PLUG_SLOT 5
+
+static void test_drive(void)
+{
+    g_autofree char *args = g_strdup_printf(
+        ZNS_DISK "-device nvme,serial=zoned,addr=4,drive=disk",
+        zns_image_new());
+    ZnsGuest *g = zns_start(args);
+    g_autofree NvmeIdNsZoned *zoned = g_new(NvmeIdNsZoned, 1);
+    uint64_t where;
+
+    zns_identify(g, NVME_ID_CNS_CS_NS, NVME_CSI_ZONED, zoned);
+    g_assert_cmpuint(le64_to_cpu(zoned->lbafe[0].zsze), ==, ZNS_ZONE);
+    assert_success(zns_write(g, Z(1), 8));
+    assert_success(zns_append(g, Z(1), 8, &where));
+    g_assert_cmpuint(where, ==, Z(1) + 8);
+    assert_zone(g, 1, IMPLICITLY_OPEN, Z(1) + 16);
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_OPEN, Z(0)));
+    zns_reset(g);
+    zns_enable(g);
+    assert_zone(g, 0, EMPTY, Z(0));
+    assert_zone(g, 1, CLOSED, Z(1) + 16);
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
+/* A machine to plug controllers into, with the node "drive" for them */
+static ZnsGuest *start_with_drive(const char *image)
+{
+    ZnsGuest *g = zns_start_usual("", "");
+
+    qtest_qmp_assert_success(
+        g->qts, "{ 'execute': 'blockdev-add', 'arguments': {"
+        " 'driver': 'zoned', 'node-name': 'drive',"
+        " 'file': { 'driver': 'file', 'filename': %s } } }", image);
+    return g;
+}
+
+static void remove_drive(ZnsGuest *g)
+{
+    qtest_qmp_assert_success(g->qts, "{ 'execute': 'blockdev-del',"
+                             " 'arguments': { 'node-name': 'drive' } }");
+}
+
+static ZnsGuest *plug(ZnsGuest *g)
+{
+    qtest_qmp_device_add(g->qts, "nvme", "plugged", "{ 'serial': 'zoned',"
+                         " 'addr': %s, 'drive': 'drive' }",
+                         stringify(PLUG_SLOT));
+    return zns_open(g, PLUG_SLOT);
+}
+
+static void unplug(ZnsGuest *g, ZnsGuest *plugged)
+{
+    zns_close(plugged);
+    qpci_unplug_acpi_device_test(g->qts, "plugged", PLUG_SLOT);
+}
+
+/* The drive is free when its controller is gone, and no zone is open. */
+static void test_unplug(void)
+{
+    ZnsGuest *g = start_with_drive(zns_image_new());
+    ZnsGuest *plugged = plug(g);
+
+    assert_success(zns_manage(plugged, NVME_ZONE_ACTION_OPEN, Z(0)));
+    assert_success(zns_write(plugged, Z(1), 8));
+    unplug(g, plugged);
+
+    plugged = plug(g);
+    assert_zone(plugged, 0, EMPTY, Z(0));
+    assert_zone(plugged, 1, CLOSED, Z(1) + 8);
+    zns_assert_usable(plugged);
+    unplug(g, plugged);
+    remove_drive(g);
+    zns_stop(g);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    qtest_add_func("nvme-zoned/drive", test_drive);
+    qtest_add_func("nvme-zoned/unplug", test_unplug);
+    return g_test_run();
+}
