@@ -87,10 +87,33 @@ static void test_unplug(void)
     zns_stop(g);
 }
 
+/* A controller that is refused leaves nothing behind: the drive is free. */
+static void test_refused(void)
+{
+    ZnsGuest *g = start_with_drive(zoned_image_new("zone_size=64k,"
+                                                   "zone_nr_conv=1",
+                                                   ZNS_IMAGE_SIZE));
+    QDict *error;
+
+    for (int i = 0; i < 2; i++) {
+        error = qtest_qmp_assert_failure_ref(
+            g->qts, "{ 'execute': 'device_add', 'arguments': {"
+            " 'driver': 'nvme', 'id': 'plugged', 'serial': 'zoned',"
+            " 'addr': %s, 'drive': 'drive' } }", stringify(PLUG_SLOT));
+        g_assert_nonnull(strstr(qdict_get_str(error, "desc"),
+                                "the drive is conventional"));
+        qobject_unref(error);
+    }
+    remove_drive(g);
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     qtest_add_func("nvme-zoned/drive", test_drive);
     qtest_add_func("nvme-zoned/unplug", test_unplug);
+    qtest_add_func("nvme-zoned/drive-refused", test_refused);
     return g_test_run();
 }
