@@ -288,23 +288,35 @@ void nvme_zoned_node_close_zones(NvmeNamespace *ns)
     }
 }
 
-/* Can a guest use the namespace through a controller other than @n? */
+/* Has the guest enabled the controller, and not shut it down? */
+static bool is_in_use(const NvmeCtrl *n)
+{
+    uint32_t csts = ldl_le_p(&n->bar.csts);
+
+    return NVME_CSTS_RDY(csts) && !NVME_CSTS_SHST(csts);
+}
+
+/* Does the guest use the namespace through a controller other than @n? */
 static bool is_used_elsewhere(NvmeCtrl *n, NvmeNamespace *ns)
 {
     for (int i = 0; i < NVME_MAX_CONTROLLERS; i++) {
         NvmeCtrl *other = nvme_subsys_ctrl(n->subsys, i);
 
         if (other && other != n && nvme_ns(other, nvme_nsid(ns)) == ns &&
-            NVME_CC_EN(ldl_le_p(&other->bar.cc))) {
+            is_in_use(other)) {
             return true;
         }
     }
     return false;
 }
 
-void nvme_zoned_node_reset(NvmeCtrl *n, NvmeNamespace *ns)
+void nvme_zoned_node_leave(NvmeCtrl *n)
 {
-    if (!is_used_elsewhere(n, ns)) {
-        nvme_zoned_node_close_zones(ns);
+    for (int i = 1; i <= NVME_MAX_NAMESPACES; i++) {
+        NvmeNamespace *ns = nvme_ns(n, i);
+
+        if (ns && ns->zoned_node.present && !is_used_elsewhere(n, ns)) {
+            nvme_zoned_node_close_zones(ns);
+        }
     }
 }

@@ -14,7 +14,7 @@
  *   -ETOOMANYREFS  no open resource is left
  *   -EACCES        the node is read-only
  *
- * All functions but those for realize and reset are for commands of a namespace
+ * All functions but those for realize and leave are for commands of a namespace
  * with ns->zoned_node.present.  Those that return a status return
  * NVME_NO_COMPLETE once the request is under way.
  *
@@ -68,8 +68,11 @@ uint8_t nvme_zoned_node_zasl(NvmeCtrl *n);
 /* Closes zones that are open. */
 void nvme_zoned_node_close_zones(NvmeNamespace *ns);
 
-/* The controller is reset, and none of its commands is in flight. */
-void nvme_zoned_node_reset(NvmeCtrl *n, NvmeNamespace *ns);
+/*
+ * The guest stops using the controller, which is shut down or reset: closes
+ * zones of namespaces that it uses through no other.
+ */
+void nvme_zoned_node_leave(NvmeCtrl *n);
 
 /* zoned-node-io.c */
 

@@ -45,6 +45,34 @@ static void test_reset_shared(void)
     zns_stop(one);
 }
 
+/* The same when they are shut down, which does not disable them */
+static void test_shutdown_shared(void)
+{
+    g_autofree char *args = g_strdup_printf(
+        ZNS_DISK ZNS_ONE ZNS_TWO " " ZNS_NS, zns_image_new());
+    ZnsGuest *one = zns_start(args);
+    ZnsGuest *two = zns_open(one, 5);
+
+    assert_success(zns_manage(two, NVME_ZONE_ACTION_OPEN, Z(0)));
+    assert_success(zns_write(two, Z(1), 8));
+    zns_shutdown(one);
+    assert_zone(two, 0, EXPLICITLY_OPEN, Z(0));
+    assert_zone(two, 1, IMPLICITLY_OPEN, Z(1) + 8);
+    /* What is shut down does not use the namespace. */
+    zns_reset(two);
+    zns_enable(two);
+    assert_zone(two, 0, EMPTY, Z(0));
+    assert_zone(two, 1, CLOSED, Z(1) + 8);
+    assert_success(zns_manage(two, NVME_ZONE_ACTION_OPEN, Z(0)));
+    zns_shutdown(two);
+    zns_reset(one);
+    zns_enable(one);
+    assert_zone(one, 0, EMPTY, Z(0));
+    zns_assert_usable(one);
+    zns_close(two);
+    zns_stop(one);
+}
+
 /* The commands that a controller has not completed when it is reset */
 static void test_reset_in_flight(void)
 {
@@ -207,6 +235,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     qtest_add_func("nvme-zoned/reset", test_reset);
     qtest_add_func("nvme-zoned/reset-shared", test_reset_shared);
+    qtest_add_func("nvme-zoned/shutdown-shared", test_shutdown_shared);
     qtest_add_func("nvme-zoned/reset-in-flight", test_reset_in_flight);
     qtest_add_func("nvme-zoned/cancel", test_cancel);
     qtest_add_func("nvme-zoned/restart", test_restart);
