@@ -312,8 +312,12 @@ static bool is_used_elsewhere(NvmeCtrl *n, NvmeNamespace *ns)
 
 void nvme_zoned_node_leave(NvmeCtrl *n)
 {
+    if (!NVME_CSTS_RDY(ldl_le_p(&n->bar.csts))) {
+        return;
+    }
     for (int i = 1; i <= NVME_MAX_NAMESPACES; i++) {
-        NvmeNamespace *ns = nvme_ns(n, i);
+        /* Also one that was detached after the guest had opened zones */
+        NvmeNamespace *ns = nvme_subsys_ns(n->subsys, i);
 
         if (ns && ns->zoned_node.present && !is_used_elsewhere(n, ns)) {
             nvme_zoned_node_close_zones(ns);

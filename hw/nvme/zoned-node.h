@@ -70,7 +70,7 @@ void nvme_zoned_node_close_zones(NvmeNamespace *ns);
 
 /*
  * The guest stops using the controller, which is shut down or reset: closes
- * zones of namespaces that it uses through no other.
+ * zones of the subsystem's namespaces that it uses through no other.
  */
 void nvme_zoned_node_leave(NvmeCtrl *n);
 

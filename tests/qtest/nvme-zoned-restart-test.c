@@ -73,6 +73,46 @@ static void test_shutdown_shared(void)
     zns_stop(one);
 }
 
+/* Detaches the namespace from a controller. */
+static void detach(ZnsGuest *g, uint16_t controller)
+{
+    NvmeCmd cmd = zns_command(g, NVME_ADM_CMD_NS_ATTACHMENT, 0);
+
+    cmd.dptr.prp1 = cpu_to_le64(g->list);
+    cmd.cdw10 = cpu_to_le32(NVME_NS_ATTACHMENT_DETACH);
+    qtest_memset(g->qts, g->list, 0, 4096);
+    qtest_writew(g->qts, g->list, 1);
+    qtest_writew(g->qts, g->list + 2, controller);
+    assert_success(zns_admin(g, cmd));
+}
+
+/* What has zones open is detached when the controller is reset. */
+static void test_reset_detached(void)
+{
+    g_autofree char *args = g_strdup_printf(
+        ZNS_DISK ZNS_ONE ZNS_TWO " " ZNS_NS, zns_image_new());
+    ZnsGuest *one = zns_start(args);
+    ZnsGuest *two = zns_open(one, 5);
+
+    assert_success(zns_manage(one, NVME_ZONE_ACTION_OPEN, Z(0)));
+    assert_success(zns_write(one, Z(1), 8));
+    detach(one, 0);
+    zns_reset(one);
+    assert_zone(two, 0, EXPLICITLY_OPEN, Z(0));
+    /* To be enabled attaches it again. */
+    zns_enable(one);
+    detach(one, 0);
+    detach(one, 1);
+    zns_shutdown(one);
+    zns_reset(two);
+    zns_enable(two);
+    assert_zone(two, 0, EMPTY, Z(0));
+    assert_zone(two, 1, CLOSED, Z(1) + 8);
+    zns_assert_usable(two);
+    zns_close(two);
+    zns_stop(one);
+}
+
 /* The commands that a controller has not completed when it is reset */
 static void test_reset_in_flight(void)
 {
@@ -236,6 +276,7 @@ int main(int argc, char **argv)
     qtest_add_func("nvme-zoned/reset", test_reset);
     qtest_add_func("nvme-zoned/reset-shared", test_reset_shared);
     qtest_add_func("nvme-zoned/shutdown-shared", test_shutdown_shared);
+    qtest_add_func("nvme-zoned/reset-detached", test_reset_detached);
     qtest_add_func("nvme-zoned/reset-in-flight", test_reset_in_flight);
     qtest_add_func("nvme-zoned/cancel", test_cancel);
     qtest_add_func("nvme-zoned/restart", test_restart);
