@@ -132,6 +132,18 @@ static void test_large_blocks(void)
     zns_stop(g);
 }
 
+/* Asks for deallocation of a block, or only hints that it is not needed. */
+static uint16_t manage_data(ZnsGuest *g, uint64_t slba, uint32_t attributes)
+{
+    NvmeDsmRange range = { .nlb = cpu_to_le32(1), .slba = cpu_to_le64(slba) };
+    NvmeCmd cmd = zns_command(g, NVME_CMD_DSM, 0);
+
+    qtest_memwrite(g->qts, g->list, &range, sizeof(range));
+    cmd.dptr.prp1 = cpu_to_le64(g->list);
+    cmd.cdw11 = cpu_to_le32(attributes);
+    return zns_do(g, cmd);
+}
+
 static void test_read_only(void)
 {
     ZnsGuest *g = zns_start_image(&(ZnsMachine) {
@@ -148,6 +160,9 @@ static void test_read_only(void)
     assert_status(zns_append(g, Z(3), 8, NULL), NVME_NS_WRITE_PROTECTED);
     assert_status(zns_do(g, zns_rw(g, NVME_CMD_WRITE_ZEROES, Z(3), 8)),
                   NVME_NS_WRITE_PROTECTED);
+    assert_status(manage_data(g, Z(1), NVME_DSMGMT_AD),
+                  NVME_NS_WRITE_PROTECTED);
+    assert_success(manage_data(g, Z(1), NVME_DSMGMT_IDR));
     assert_status(zns_manage(g, NVME_ZONE_ACTION_OPEN, Z(3)),
                   NVME_NS_WRITE_PROTECTED);
     assert_status(zns_manage_all(g, NVME_ZONE_ACTION_RESET),
