@@ -182,7 +182,10 @@ static void test_read_only(void)
                    "inject-error.0.errno=5,inject-error.0.once=on,"         \
                    "inject-error.0.sector="
 
-/* A guest finds an error of the host in the status, and the zone as it is. */
+/*
+ * A guest finds an error of the host in the status, and the zone as it is: also
+ * changed, if only that was not made durable
+ */
 static void test_host_error(void)
 {
     g_autofree char *data = g_strdup_printf(FAIL_WRITE "%d",
@@ -206,8 +209,27 @@ static void test_host_error(void)
     assert_success(zns_write(g, Z(1), 8));
     assert_status(zns_manage(g, NVME_ZONE_ACTION_FINISH, Z(1)),
                   NVME_INTERNAL_DEV_ERROR);
+    assert_zone(g, 1, FULL, NO_WP);
     assert_success(zns_manage(g, NVME_ZONE_ACTION_FINISH, Z(1)));
     assert_zone(g, 1, FULL, NO_WP);
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
+/* The same for an append with FUA, after which a flush makes it durable */
+static void test_host_error_append(void)
+{
+    g_autofree char *table = g_strdup_printf(FAIL_WRITE "%d", TABLE_SECTOR);
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) {
+        .image = zns_image_new(),
+        .rules = table,
+    });
+    NvmeCmd append = zns_rw(g, NVME_CMD_ZONE_APPEND, Z(1), 8);
+
+    append.cdw12 |= cpu_to_le32(ZNS_FUA);
+    assert_status(zns_do(g, append), NVME_WRITE_FAULT);
+    assert_zone(g, 1, IMPLICITLY_OPEN, Z(1) + 8);
+    assert_success(zns_do(g, zns_command(g, NVME_CMD_FLUSH, 0)));
     zns_assert_usable(g);
     zns_stop(g);
 }
@@ -273,6 +295,7 @@ int main(int argc, char **argv)
     qtest_add_func("nvme-zoned/large-blocks", test_large_blocks);
     qtest_add_func("nvme-zoned/read-only", test_read_only);
     qtest_add_func("nvme-zoned/host-error", test_host_error);
+    qtest_add_func("nvme-zoned/host-error-append", test_host_error_append);
     qtest_add_func("nvme-zoned/host-error-copy", test_host_error_copy);
     qtest_add_func("nvme-zoned/filter", test_filter);
     return g_test_run();
