@@ -13,8 +13,12 @@
 #include "virtio-blk-zoned-guest.h"
 
 #define TIMEOUT_US (60 * G_USEC_PER_SEC)
-#define STATUS_NONE 0xff
 #define SLOT 4
+
+typedef struct ZonedTest {
+    void (*run)(void);
+    bool iothread;
+} ZonedTest;
 
 const uint32_t zoned_ops[NR_ZONE_OPS] = {
     VIRTIO_BLK_T_ZONE_OPEN,
@@ -22,6 +26,38 @@ const uint32_t zoned_ops[NR_ZONE_OPS] = {
     VIRTIO_BLK_T_ZONE_FINISH,
     VIRTIO_BLK_T_ZONE_RESET,
 };
+
+/* The device of the test that runs has an iothread. */
+static bool has_iothread;
+
+static void run_test(const void *opaque)
+{
+    const ZonedTest *test = opaque;
+
+    has_iothread = test->iothread;
+    test->run();
+}
+
+static void add_test(const char *path, void (*run)(void), bool iothread)
+{
+    ZonedTest *test = g_new(ZonedTest, 1);
+
+    *test = (ZonedTest) { .run = run, .iothread = iothread };
+    qtest_add_data_func_full(path, test, run_test, g_free);
+}
+
+void zoned_guest_add_test(const char *path, void (*test)(void))
+{
+    add_test(path, test, false);
+    zoned_guest_add_iothread_test(path, test);
+}
+
+void zoned_guest_add_iothread_test(const char *path, void (*test)(void))
+{
+    g_autofree char *iothread_path = g_strdup_printf("iothread/%s", path);
+
+    add_test(iothread_path, test, true);
+}
 
 static void image_remove(void *path)
 {
@@ -99,10 +135,12 @@ ZonedGuest *zoned_guest_start(const ZonedGuestOptions *opts)
     ZonedGuest *g = g_new0(ZonedGuest, 1);
     g_autofree char *node = node_options(opts);
 
-    g->qs = qtest_pc_boot("-machine pc -nodefaults %s %s "
+    g->qs = qtest_pc_boot("-machine pc -nodefaults %s %s %s "
                           "-device virtio-blk-pci,id=vd,drive=disk,"
-                          "addr=%d,%s",
-                          node, opts->args ? opts->args : "", SLOT,
+                          "addr=%d,%s%s",
+                          node, opts->args ? opts->args : "",
+                          has_iothread ? "-object iothread,id=io" : "", SLOT,
+                          has_iothread ? "iothread=io," : "",
                           opts->device ? opts->device : "serial=zoned");
     g->qts = g->qs->qts;
     if (!opts->incoming) {
@@ -189,7 +227,7 @@ void zoned_guest_queue(ZonedGuest *g, ZonedRequest *req)
     } else if (req->out_len) {
         qtest_memset(g->qts, req->addr + sizeof(header), 0, req->out_len);
     }
-    qtest_writeb(g->qts, req->status_addr, STATUS_NONE);
+    qtest_writeb(g->qts, req->status_addr, ZONED_STATUS_NONE);
 
     if (g->in_flight++ == 0) {
         /* The descriptors can be used again. */
@@ -222,7 +260,7 @@ void zoned_guest_kick(ZonedGuest *g)
 
 bool zoned_guest_is_done(ZonedGuest *g, ZonedRequest *req)
 {
-    return qtest_readb(g->qts, req->status_addr) != STATUS_NONE;
+    return qtest_readb(g->qts, req->status_addr) != ZONED_STATUS_NONE;
 }
 
 uint8_t zoned_guest_wait(ZonedGuest *g, ZonedRequest *req)

@@ -41,6 +41,9 @@
 #define assert_unaligned(x) \
     g_assert_cmpuint(x, ==, VIRTIO_BLK_S_ZONE_UNALIGNED_WP)
 
+/* The status of a request that is not done */
+#define ZONED_STATUS_NONE 0xff
+
 /* The operations on one zone */
 #define NR_ZONE_OPS 4
 extern const uint32_t zoned_ops[NR_ZONE_OPS];
@@ -93,6 +96,13 @@ typedef struct ZonedRequest {
     uint64_t in_addr;
     uint64_t status_addr;
 } ZonedRequest;
+
+/*
+ * Adds a test of the device, without an iothread and, below "iothread/", with
+ * one; the second only the latter.
+ */
+void zoned_guest_add_test(const char *path, void (*test)(void));
+void zoned_guest_add_iothread_test(const char *path, void (*test)(void));
 
 /* Creates an image; options as qemu-img create -o has them.  Removed at exit */
 char *zoned_image_new(const char *options, const char *size);

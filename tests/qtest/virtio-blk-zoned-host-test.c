@@ -546,32 +546,42 @@ int main(int argc, char **argv)
         return g_test_run();
     }
 
-    qtest_add_func("virtio-blk-zoned-host/error/header", test_repeat_header);
-    qtest_add_func("virtio-blk-zoned-host/error/append",
-                   test_host_error_append);
-    qtest_add_func("virtio-blk-zoned-host/error/mgmt", test_host_error_mgmt);
-    qtest_add_func("virtio-blk-zoned-host/error/flush", test_host_error_flush);
-    qtest_add_func("virtio-blk-zoned-host/error/flush/append",
-                   test_host_error_flush_append);
-    qtest_add_func("virtio-blk-zoned-host/error/flush/full",
-                   test_host_error_flush_full);
-    qtest_add_func("virtio-blk-zoned-host/error/close", test_host_error_close);
-    qtest_add_func("virtio-blk-zoned-host/error/mistake",
-                   test_host_error_mistake);
-    qtest_add_func("virtio-blk-zoned-host/error/order", test_host_error_order);
-    qtest_add_func("virtio-blk-zoned-host/error/report",
-                   test_host_error_report);
-    qtest_add_func("virtio-blk-zoned-host/error/ignore",
-                   test_host_error_ignore);
-    qtest_add_func("virtio-blk-zoned-host/filter", test_filter);
-    qtest_add_func("virtio-blk-zoned-host/no-medium", test_no_medium);
-    qtest_add_func("virtio-blk-zoned-host/reset/stopped", test_reset_stopped);
-    qtest_add_func("virtio-blk-zoned-host/reset/forgets", test_reset_forgets);
-    qtest_add_func("virtio-blk-zoned-host/reset/machine", test_reset_machine);
-    qtest_add_func("virtio-blk-zoned-host/reset/device", test_reset_device);
-    qtest_add_func("virtio-blk-zoned-host/migration", test_migration);
-    qtest_add_func("virtio-blk-zoned-host/append-stable", test_append_stable);
-    qtest_add_func("virtio-blk-zoned-host/throttle", test_throttle);
+    zoned_guest_add_test("virtio-blk-zoned-host/error/header",
+                         test_repeat_header);
+    zoned_guest_add_test("virtio-blk-zoned-host/error/append",
+                         test_host_error_append);
+    zoned_guest_add_test("virtio-blk-zoned-host/error/mgmt",
+                         test_host_error_mgmt);
+    zoned_guest_add_test("virtio-blk-zoned-host/error/flush",
+                         test_host_error_flush);
+    zoned_guest_add_test("virtio-blk-zoned-host/error/flush/append",
+                         test_host_error_flush_append);
+    zoned_guest_add_test("virtio-blk-zoned-host/error/flush/full",
+                         test_host_error_flush_full);
+    zoned_guest_add_test("virtio-blk-zoned-host/error/close",
+                         test_host_error_close);
+    zoned_guest_add_test("virtio-blk-zoned-host/error/mistake",
+                         test_host_error_mistake);
+    zoned_guest_add_test("virtio-blk-zoned-host/error/order",
+                         test_host_error_order);
+    zoned_guest_add_test("virtio-blk-zoned-host/error/report",
+                         test_host_error_report);
+    zoned_guest_add_test("virtio-blk-zoned-host/error/ignore",
+                         test_host_error_ignore);
+    zoned_guest_add_test("virtio-blk-zoned-host/filter", test_filter);
+    zoned_guest_add_test("virtio-blk-zoned-host/no-medium", test_no_medium);
+    zoned_guest_add_test("virtio-blk-zoned-host/reset/stopped",
+                         test_reset_stopped);
+    zoned_guest_add_test("virtio-blk-zoned-host/reset/forgets",
+                         test_reset_forgets);
+    zoned_guest_add_test("virtio-blk-zoned-host/reset/machine",
+                         test_reset_machine);
+    zoned_guest_add_test("virtio-blk-zoned-host/reset/device",
+                         test_reset_device);
+    zoned_guest_add_test("virtio-blk-zoned-host/migration", test_migration);
+    zoned_guest_add_test("virtio-blk-zoned-host/append-stable",
+                         test_append_stable);
+    zoned_guest_add_test("virtio-blk-zoned-host/throttle", test_throttle);
     qtest_add_func("virtio-blk-zoned-host/described", test_described);
 
     return g_test_run();

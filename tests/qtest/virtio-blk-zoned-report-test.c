@@ -253,11 +253,11 @@ int main(int argc, char **argv)
         return g_test_run();
     }
 
-    qtest_add_func("virtio-blk-zoned-report/room", test_room);
-    qtest_add_func("virtio-blk-zoned-report/content", test_content);
-    qtest_add_func("virtio-blk-zoned-report/linear", test_linear);
-    qtest_add_func("virtio-blk-zoned-report/memory", test_memory);
-    qtest_add_func("virtio-blk-zoned-report/reset", test_reset);
+    zoned_guest_add_test("virtio-blk-zoned-report/room", test_room);
+    zoned_guest_add_test("virtio-blk-zoned-report/content", test_content);
+    zoned_guest_add_test("virtio-blk-zoned-report/linear", test_linear);
+    zoned_guest_add_test("virtio-blk-zoned-report/memory", test_memory);
+    zoned_guest_add_test("virtio-blk-zoned-report/reset", test_reset);
 
     return g_test_run();
 }

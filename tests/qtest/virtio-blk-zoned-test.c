@@ -526,32 +526,38 @@ int main(int argc, char **argv)
         return g_test_run();
     }
 
-    qtest_add_func("virtio-blk-zoned/basic", test_basic);
-    qtest_add_func("virtio-blk-zoned/merge/zones", test_merge_zones);
-    qtest_add_func("virtio-blk-zoned/merge/refused", test_merge_refused);
-    qtest_add_func("virtio-blk-zoned/sector/bounds", test_sector_bounds);
-    qtest_add_func("virtio-blk-zoned/sector/zone", test_zone_address);
-    qtest_add_func("virtio-blk-zoned/status/mistakes", test_status);
-    qtest_add_func("virtio-blk-zoned/status/resources", test_status_resources);
-    qtest_add_func("virtio-blk-zoned/accounting", test_accounting);
-    qtest_add_func("virtio-blk-zoned/crossing", test_crossing);
-    qtest_add_func("virtio-blk-zoned/append/limit-small",
-                   test_append_limit_small);
-    qtest_add_func("virtio-blk-zoned/append/limit-odd", test_append_limit_odd);
-    qtest_add_func("virtio-blk-zoned/append/limit-large",
-                   test_append_limit_large);
-    qtest_add_func("virtio-blk-zoned/append/none", test_append_none);
-    qtest_add_func("virtio-blk-zoned/append/room", test_append_room);
-    qtest_add_func("virtio-blk-zoned/append/segments", test_append_segments);
-    qtest_add_func("virtio-blk-zoned/granularity/block", test_granularity);
-    qtest_add_func("virtio-blk-zoned/granularity/sector",
-                   test_granularity_sector);
-    qtest_add_func("virtio-blk-zoned/write-zeroes", test_write_zeroes);
-    qtest_add_func("virtio-blk-zoned/read-only", test_read_only);
-    qtest_add_func("virtio-blk-zoned/types", test_types);
-    qtest_add_func("virtio-blk-zoned/feature/modern", test_feature_modern);
-    qtest_add_func("virtio-blk-zoned/feature/legacy", test_feature_legacy);
-    qtest_add_func("virtio-blk-zoned/order", test_order);
+    zoned_guest_add_test("virtio-blk-zoned/basic", test_basic);
+    zoned_guest_add_test("virtio-blk-zoned/merge/zones", test_merge_zones);
+    zoned_guest_add_test("virtio-blk-zoned/merge/refused", test_merge_refused);
+    zoned_guest_add_test("virtio-blk-zoned/sector/bounds", test_sector_bounds);
+    zoned_guest_add_test("virtio-blk-zoned/sector/zone", test_zone_address);
+    zoned_guest_add_test("virtio-blk-zoned/status/mistakes", test_status);
+    zoned_guest_add_test("virtio-blk-zoned/status/resources",
+                         test_status_resources);
+    zoned_guest_add_test("virtio-blk-zoned/accounting", test_accounting);
+    zoned_guest_add_test("virtio-blk-zoned/crossing", test_crossing);
+    zoned_guest_add_test("virtio-blk-zoned/append/limit-small",
+                         test_append_limit_small);
+    zoned_guest_add_test("virtio-blk-zoned/append/limit-odd",
+                         test_append_limit_odd);
+    zoned_guest_add_test("virtio-blk-zoned/append/limit-large",
+                         test_append_limit_large);
+    zoned_guest_add_test("virtio-blk-zoned/append/none", test_append_none);
+    zoned_guest_add_test("virtio-blk-zoned/append/room", test_append_room);
+    zoned_guest_add_test("virtio-blk-zoned/append/segments",
+                         test_append_segments);
+    zoned_guest_add_test("virtio-blk-zoned/granularity/block",
+                         test_granularity);
+    zoned_guest_add_test("virtio-blk-zoned/granularity/sector",
+                         test_granularity_sector);
+    zoned_guest_add_test("virtio-blk-zoned/write-zeroes", test_write_zeroes);
+    zoned_guest_add_test("virtio-blk-zoned/read-only", test_read_only);
+    zoned_guest_add_test("virtio-blk-zoned/types", test_types);
+    zoned_guest_add_test("virtio-blk-zoned/feature/modern",
+                         test_feature_modern);
+    zoned_guest_add_test("virtio-blk-zoned/feature/legacy",
+                         test_feature_legacy);
+    zoned_guest_add_test("virtio-blk-zoned/order", test_order);
 
     return g_test_run();
 }
