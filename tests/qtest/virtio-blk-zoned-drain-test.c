@@ -15,6 +15,7 @@
 
 #define RAM_SIZE (128 * MiB)            /* what a PC has */
 #define NR_REFUSED 2000
+#define NR_DRAINS 1000
 #define DEPTH 8
 
 /* A guest with a driver that is a thread, to which it shows its memory */
@@ -27,6 +28,7 @@ typedef struct BusyGuest {
     /* Requests of the driver and the heads of their descriptors */
     ZonedRequest req[DEPTH];
     uint16_t head[DEPTH];
+    uint8_t failed;             /* the status of the first that failed */
 } BusyGuest;
 
 static uint16_t ram_get(BusyGuest *b, uint64_t addr)
@@ -155,6 +157,52 @@ static void test_refused(void)
     busy_stop(b);
 }
 
+/* Sends the next of @DEPTH writes when the one that had its place is done. */
+static void *drive_writes(void *opaque)
+{
+    BusyGuest *b = opaque;
+    uint16_t idx = ram_get(b, avail_idx(b));
+
+    for (uint64_t sector = 0; !qatomic_read(&b->stop); sector++) {
+        ZonedRequest *req = &b->req[sector % DEPTH];
+        uint8_t *status = b->ram + req->status_addr;
+        uint8_t *header = b->ram + req->addr;
+
+        while (qatomic_load_acquire(status) == ZONED_STATUS_NONE) {
+            if (qatomic_read(&b->stop)) {
+                return NULL;
+            }
+        }
+        if (sector >= DEPTH && *status != VIRTIO_BLK_S_OK) {
+            qatomic_set(&b->failed, *status);
+            return NULL;
+        }
+        *status = ZONED_STATUS_NONE;
+        stq_le_p(header + offsetof(struct virtio_blk_outhdr, sector), sector);
+        ram_put(b, avail_entry(b, idx), b->head[sector % DEPTH]);
+        ram_put(b, avail_idx(b), ++idx);
+    }
+    return NULL;
+}
+
+/* Writes that are held back are not overtaken by those that come later. */
+static void test_order(void)
+{
+    BusyGuest *b = busy_start("zone_size=2G", "4G");
+
+    for (int i = 0; i < DEPTH; i++) {
+        b->req[i] = (ZonedRequest) WRITE(1, 1);
+    }
+    prepare(b, DEPTH);
+    start_driver(b, drive_writes);
+    for (int i = 0; i < NR_DRAINS && !qatomic_read(&b->failed); i++) {
+        reopen(b);
+    }
+    stop_driver(b);
+    assert_ok(b->failed);
+    busy_stop(b);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -167,6 +215,7 @@ int main(int argc, char **argv)
 
     zoned_guest_add_iothread_test("virtio-blk-zoned-drain/refused",
                                   test_refused);
+    zoned_guest_add_iothread_test("virtio-blk-zoned-drain/order", test_order);
 
     return g_test_run();
 }
