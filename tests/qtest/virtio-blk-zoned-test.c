@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
+#include "qobject/qdict.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "virtio-blk-zoned-guest.h"
 
@@ -361,6 +362,38 @@ static void test_granularity_sector(void)
     zoned_guest_stop(g);
 }
 
+/* Why a second device, with larger blocks, cannot have the drive */
+static void assert_refused(ZonedGuest *g, int block_size, const char *reason)
+{
+    QDict *error = qtest_qmp_assert_failure_ref(g->qts,
+        "{ 'execute': 'device_add', 'arguments': {"
+        " 'driver': 'virtio-blk-pci', 'drive': 'disk', 'share-rw': true,"
+        " 'logical_block_size': %d, 'physical_block_size': %d } }",
+        block_size, block_size);
+
+    g_assert_cmpstr(qdict_get_str(error, "desc"), ==, reason);
+    qobject_unref(error);
+}
+
+/* Zones that were written in smaller blocks, or end within a block */
+static void test_granularity_zones(void)
+{
+    ZonedGuest *g = zoned_guest_start(&(ZonedGuestOptions) {
+        .image = zoned_image_new("zone_size=64k,zone_capacity=52k,"
+                                 "zone_nr_conv=1", "64M"),
+        .device = STOP ",share-rw=on",
+    });
+
+    assert_refused(g, 8192, "the zone at byte 65536 of the drive, with capacity"
+                   " 53248 and write pointer 65536, does not go with "
+                   "logical_block_size 8192");
+    assert_ok(zoned_guest_write(g, 900 * ZONE, 9));
+    assert_refused(g, 4096, "the zone at byte 58982400 of the drive, with "
+                   "capacity 53248 and write pointer 58987008, does not go with"
+                   " logical_block_size 4096");
+    zoned_guest_stop(g);
+}
+
 static ZonedRequest write_zeroes(struct virtio_blk_discard_write_zeroes *range,
                                  uint64_t sector, uint32_t sectors)
 {
@@ -550,6 +583,9 @@ int main(int argc, char **argv)
                          test_granularity);
     zoned_guest_add_test("virtio-blk-zoned/granularity/sector",
                          test_granularity_sector);
+    /* Devices that share a drive cannot have different iothreads. */
+    qtest_add_func("virtio-blk-zoned/granularity/zones",
+                   test_granularity_zones);
     zoned_guest_add_test("virtio-blk-zoned/write-zeroes", test_write_zeroes);
     zoned_guest_add_test("virtio-blk-zoned/read-only", test_read_only);
     zoned_guest_add_test("virtio-blk-zoned/types", test_types);
