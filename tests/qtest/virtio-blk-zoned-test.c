@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
+#include "block/block-common.h"
 #include "qobject/qdict.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "virtio-blk-zoned-guest.h"
@@ -528,6 +529,45 @@ static void test_feature_legacy(void)
     zoned_guest_stop(g);
 }
 
+/* Gives the first zone, which has not been written, a condition. */
+static void set_condition(const char *image, BlockZoneState condition)
+{
+    /* docs/interop/zoned.rst: the address is 0 */
+    uint64_t entry = cpu_to_le64((uint64_t)condition << 60);
+    int fd = open(image, O_WRONLY);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(pwrite(fd, &entry, sizeof(entry), 4096), ==,
+                    sizeof(entry));
+    close(fd);
+}
+
+static void assert_reset_all(const char *image, uint8_t state, uint64_t wp)
+{
+    ZonedGuest *g = zoned_guest_start(&(ZonedGuestOptions) {
+        .image = image,
+        .device = STOP,
+    });
+
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET_ALL, 0));
+    zoned_guest_assert_zone(g, 0, state, wp);
+    assert_invalid(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET, 0));
+    zoned_guest_stop(g);
+}
+
+/* The only zone of a device is one that a reset of all zones leaves out. */
+static void test_reset_only_zone(void)
+{
+    char *image = zoned_image_new("zone_size=64k", "64k");
+
+    set_condition(image, BLK_ZS_RDONLY);
+    assert_reset_all(image, VIRTIO_BLK_ZS_RDONLY, 0);
+    set_condition(image, BLK_ZS_OFFLINE);
+    assert_reset_all(image, VIRTIO_BLK_ZS_OFFLINE, 0);
+    assert_reset_all(zoned_image_new("zone_size=64k,zone_nr_conv=1", "64k"),
+                     VIRTIO_BLK_ZS_NOT_WP, ZONE);
+}
+
 static void test_order(void)
 {
     ZonedGuest *g = zoned_guest_start_usual(STOP);
@@ -593,6 +633,8 @@ int main(int argc, char **argv)
                          test_feature_modern);
     zoned_guest_add_test("virtio-blk-zoned/feature/legacy",
                          test_feature_legacy);
+    zoned_guest_add_test("virtio-blk-zoned/reset-only-zone",
+                         test_reset_only_zone);
     zoned_guest_add_test("virtio-blk-zoned/order", test_order);
 
     return g_test_run();
