@@ -185,8 +185,20 @@ static void *drive_writes(void *opaque)
     return NULL;
 }
 
+/* Changes nothing of the device, but no graph changes without a drain. */
+static void change_graph(BusyGuest *b)
+{
+    zoned_guest_kick(b->g);
+    qtest_qmp_assert_success(b->g->qts,
+        "{ 'execute': 'blockdev-add', 'arguments': { 'driver': 'raw',"
+        " 'node-name': 'other', 'file': { 'driver': 'null-co' } } }");
+    qtest_qmp_assert_success(b->g->qts,
+        "{ 'execute': 'blockdev-del', 'arguments': {"
+        " 'node-name': 'other' } }");
+}
+
 /* Writes that are held back are not overtaken by those that come later. */
-static void test_order(void)
+static void assert_in_order(void (*drain)(BusyGuest *))
 {
     BusyGuest *b = busy_start("zone_size=2G", "4G");
 
@@ -196,11 +208,21 @@ static void test_order(void)
     prepare(b, DEPTH);
     start_driver(b, drive_writes);
     for (int i = 0; i < NR_DRAINS && !qatomic_read(&b->failed); i++) {
-        reopen(b);
+        drain(b);
     }
     stop_driver(b);
     assert_ok(b->failed);
     busy_stop(b);
+}
+
+static void test_order_reopen(void)
+{
+    assert_in_order(reopen);
+}
+
+static void test_order_graph(void)
+{
+    assert_in_order(change_graph);
 }
 
 int main(int argc, char **argv)
@@ -215,7 +237,10 @@ int main(int argc, char **argv)
 
     zoned_guest_add_iothread_test("virtio-blk-zoned-drain/refused",
                                   test_refused);
-    zoned_guest_add_iothread_test("virtio-blk-zoned-drain/order", test_order);
+    zoned_guest_add_iothread_test("virtio-blk-zoned-drain/order/reopen",
+                                  test_order_reopen);
+    zoned_guest_add_iothread_test("virtio-blk-zoned-drain/order/graph",
+                                  test_order_graph);
 
     return g_test_run();
 }
