@@ -27,6 +27,18 @@ const uint32_t zoned_ops[NR_ZONE_OPS] = {
     VIRTIO_BLK_T_ZONE_RESET,
 };
 
+bool zoned_guest_init(int *argc, char ***argv)
+{
+    bool ok = have_qemu_img();
+
+    g_test_init(argc, argv, NULL);
+    if (!ok) {
+        g_test_message("QTEST_QEMU_IMG not set or qemu-img missing; "
+                       "skipping the tests");
+    }
+    return ok;
+}
+
 /* The device of the test that runs has an iothread. */
 static bool has_iothread;
 

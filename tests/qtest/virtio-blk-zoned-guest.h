@@ -97,6 +97,9 @@ typedef struct ZonedRequest {
     uint64_t status_addr;
 } ZonedRequest;
 
+/* Sets up what runs the tests.  Returns false if there can be none. */
+bool zoned_guest_init(int *argc, char ***argv);
+
 /*
  * Adds a test of the device, without an iothread and, below "iothread/", with
  * one; the second only the latter.

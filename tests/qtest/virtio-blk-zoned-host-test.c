@@ -538,11 +538,7 @@ static void test_described(void)
 
 int main(int argc, char **argv)
 {
-    g_test_init(&argc, &argv, NULL);
-
-    if (!have_qemu_img()) {
-        g_test_message("QTEST_QEMU_IMG not set or qemu-img missing; "
-                       "skipping the tests");
+    if (!zoned_guest_init(&argc, &argv)) {
         return g_test_run();
     }
 
