@@ -13,7 +13,8 @@ packages_for() {
     iotests) echo strace ;;
     bench) echo valgrind strace gnuplot-nox ;;
     style) echo shellcheck pylint flake8 ;;
-    guest) echo cpio kmod xz-utils binutils dpkg-dev python3 gcc libc6-dev ;;
+    guest) echo cpio kmod xz-utils binutils dpkg-dev python3 gcc libc6-dev \
+        liburing-dev ;;
     guest-fio) packages_for guest; echo make libaio-dev zlib1g-dev ;;
     esac
 }
