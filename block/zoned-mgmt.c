@@ -53,8 +53,8 @@ static void add_zone_to_runs(const ZonedGeometry *geo, GArray *runs, uint32_t i)
 }
 
 /*
- * Is there something to make durable when @op on zone @i has succeeded?  After a
- * power cycle, no zone is open; one that was opened and not written is EMPTY
+ * Is there something to make durable when @op on zone @i has succeeded?  After
+ * a power cycle, no zone is open; one that was opened and not written is EMPTY
  * then, whether it has been closed or not.
  */
 static bool mgmt_is_durable(const ZonedZones *z, BlockZoneOp op, uint32_t i)
@@ -96,7 +96,7 @@ static int coroutine_fn mgmt_zones(BlockDriverState *bs, Mgmt *m)
 
     qemu_spin_lock(&s->lock);
     if (m->all && zoned_zones_nr_affected(&s->zones, m->op) == 0) {
-        /* There may be many zones; but what was done before may be not durable */
+        /* There may be many.  What was done before may not be durable yet. */
         m->next = m->ex.last + 1;
         m->durable = m->op != BLK_ZO_OPEN;
     }

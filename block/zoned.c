@@ -348,8 +348,8 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
     bs->total_sectors = s->header.geo.size / BDRV_SECTOR_SIZE;
     bs->supported_read_flags = BDRV_REQ_REGISTERED_BUF;
     /*
-     * FUA is done here, so that a write whose flush fails is one that has failed
-     * and can be repeated.
+     * FUA is done here, so that a write whose flush fails is one that has
+     * failed and can be repeated.
      */
     bs->supported_write_flags = BDRV_REQ_REGISTERED_BUF | BDRV_REQ_FUA;
     bs->supported_append_flags = bs->supported_write_flags;
