@@ -75,14 +75,24 @@ static uint64_t reported_wp(const ZonedZones *z, uint32_t i,
     return cond == BLK_ZS_FULL ? zoned_zone_limit(&z->geo, i) : end;
 }
 
-static inline void set_word(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                            uint64_t end, bool ext_valid)
+/* Sets the words of @n zones of the same length, see zoned_zones_load_run(). */
+static inline void set_words(ZonedZones *z, uint32_t i, uint32_t n,
+                             BlockZoneState cond, uint64_t end, bool ext_valid)
 {
     uint64_t conv = zoned_zone_is_conv(&z->geo, i) ? 1ULL << 63 : 0;
+    uint64_t word = (uint64_t)cond << ZONED_COND_SHIFT | end |
+                    (ext_valid ? ZONED_EXT_VALID : 0);
+    uint64_t wp = reported_wp(z, i, cond, end) | conv;
+    uint64_t zone_size = z->geo.zone_size;
+    uint64_t *zones = &z->zone[i];
+    uint64_t *wps = &z->wp[i];
 
-    qatomic_set__nocheck(&z->zone[i], (uint64_t)cond << ZONED_COND_SHIFT | end |
-                         (ext_valid ? ZONED_EXT_VALID : 0));
-    z->wp[i] = reported_wp(z, i, cond, end) | conv;
+    for (uint32_t j = 0; j < n; j++) {
+        qatomic_set__nocheck(&zones[j], word);
+        wps[j] = wp;
+        word += zone_size;
+        wp += zone_size;
+    }
 }
 
 /* Zones @i to @i + @n - 1, which had no condition yet, get @cond. */
@@ -91,11 +101,9 @@ static void add_zones(ZonedZones *z, uint32_t i, uint32_t n,
 {
     z->nr_loaded = i + n;
     z->nr[cond] += n;
-    for (uint32_t j = 0; j < n; j++) {
-        set_word(z, i + j, cond, end + j * z->geo.zone_size, ext_valid);
-        if (z->lru && cond == BLK_ZS_IOPEN) {
-            lru_append(z, i + j);
-        }
+    set_words(z, i, n, cond, end, ext_valid);
+    for (uint32_t j = 0; z->lru && cond == BLK_ZS_IOPEN && j < n; j++) {
+        lru_append(z, i + j);
     }
 }
 
@@ -110,7 +118,7 @@ static void set_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
     }
     z->nr[old]--;
     z->nr[cond]++;
-    set_word(z, i, cond, end, ext_valid);
+    set_words(z, i, 1, cond, end, ext_valid);
     if (z->lru && old != BLK_ZS_IOPEN && cond == BLK_ZS_IOPEN) {
         lru_append(z, i);
     }

@@ -122,8 +122,9 @@ void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
                       uint64_t end, bool ext_valid, bool keep_open);
 
 /*
- * The same for @n zones from zone @i, written up to the same byte of their own:
- * @end is that of the first, the others are zone_size bytes apart.
+ * The same for @n zones from zone @i, of the same length and written up to the
+ * same byte of their own: @end is that of the first, the others are zone_size
+ * bytes apart.
  */
 void zoned_zones_load_run(ZonedZones *z, uint32_t i, uint32_t n,
                           BlockZoneState cond, uint64_t end, bool ext_valid,
