@@ -19,6 +19,11 @@
  * address that was taken, and what takes data away (reset) holds the zone to
  * itself until it is committed; so the address stays true.
  *
+ * A reset takes data away and adds none, so its commit leaves out 2: flushing
+ * what others have written would make it wait for much that does not concern
+ * it.  Of the other zones in the same blocks, whose data may not be durable, it
+ * writes what the file says already.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
@@ -31,10 +36,15 @@ QEMU_BUILD_BUG_ON(ZONED_ZONES_PER_DIRTY_BIT * ZONED_ENTRY_SIZE !=
 
 /* What one commit writes. */
 typedef struct CommitBatch {
+    bool all;                   /* it makes all changes durable... */
+    uint64_t number;            /* ...and is the commit of this number */
+    uint32_t first;             /* else only those of zones @first to @last */
+    uint32_t last;
     unsigned long *blocks;      /* the blocks of the table that it writes */
     uint32_t nr_blocks;
     uint8_t *buf;               /* their contents, one behind the other */
     uint32_t nr_unsettled;      /* zones that it settles, see ZonedZones */
+    uint64_t nr_resets_failed;  /* resets that it settles, see ZonedCommit */
 } CommitBatch;
 
 void zoned_commit_init(ZonedCommit *commit)
@@ -49,18 +59,35 @@ static uint32_t table_blocks(const BDRVZonedState *s)
     return DIV_ROUND_UP(s->header.geo.nr_zones, ZONED_ZONES_PER_DIRTY_BIT);
 }
 
-/* Block @block of the table as it is now.  Takes the lock. */
-static void encode_block(BDRVZonedState *s, uint32_t block, uint8_t *buf)
+/* Where block @block of the table is in the file. */
+static int64_t block_offset(const BDRVZonedState *s, uint32_t block)
 {
-    const ZonedGeometry *geo = &s->header.geo;
-    uint32_t first = block * ZONED_ZONES_PER_DIRTY_BIT;
-    uint32_t n = MIN(ZONED_ZONES_PER_DIRTY_BIT, geo->nr_zones - first);
-    uint64_t *raw = (uint64_t *)buf;
+    return s->base + s->header.table_offset +
+           (int64_t)block * ZONED_TABLE_BLOCK;
+}
 
-    memset(buf, 0, ZONED_TABLE_BLOCK);
+/* The first zone of block @block. */
+static uint32_t first_zone(uint32_t block)
+{
+    return block * ZONED_ZONES_PER_DIRTY_BIT;
+}
+
+/* How many zones block @block has. */
+static uint32_t block_zones(const BDRVZonedState *s, uint32_t block)
+{
+    return MIN(ZONED_ZONES_PER_DIRTY_BIT,
+               s->header.geo.nr_zones - first_zone(block));
+}
+
+/* Block @block of the table as it is now.  Takes the lock. */
+static void encode_block(BDRVZonedState *s, uint32_t block, uint64_t *raw)
+{
+    uint32_t n = block_zones(s, block);
+
+    memset(raw, 0, ZONED_TABLE_BLOCK);
     qemu_spin_lock(&s->lock);
     for (uint32_t j = 0; j < n; j++) {
-        uint32_t i = first + j;
+        uint32_t i = first_zone(block) + j;
         uint64_t end = zoned_inflight_stable(s, i);
         ZonedEntry entry = {
             .cond = zoned_zones_image_cond(&s->zones, i, end),
@@ -68,20 +95,87 @@ static void encode_block(BDRVZonedState *s, uint32_t block, uint8_t *buf)
             .ext_valid = zoned_zones_ext_valid(&s->zones, i),
         };
 
-        raw[j] = zoned_entry_encode(geo, i, &entry);
+        raw[j] = zoned_entry_encode(&s->header.geo, i, &entry);
     }
     qemu_spin_unlock(&s->lock);
 }
 
+/* Is zone @i one whose changes @batch makes durable? */
+static bool is_in_batch(const CommitBatch *batch, uint32_t i)
+{
+    return batch->all || (i >= batch->first && i <= batch->last);
+}
+
 /*
- * Moves all dirty blocks into @batch.  A zone that changes meanwhile is dirty
- * again, whatever the batch says of it.  Takes the lock.
+ * Sets @raw, which is to be block @block, to what the file says of all zones
+ * that are not in @batch.  If that is not what they are now, the block remains
+ * dirty.  Takes the lock.
  */
-static int GRAPH_RDLOCK take_batch(BlockDriverState *bs, CommitBatch *batch)
+static int coroutine_fn GRAPH_RDLOCK keep_others(BlockDriverState *bs,
+                                                 const CommitBatch *batch,
+                                                 uint32_t block, uint64_t *raw)
 {
     BDRVZonedState *s = bs->opaque;
+    uint32_t first = first_zone(block);
+    uint32_t n = block_zones(s, block);
+    bool differ = false;
+    uint64_t *old;
+    int ret;
+
+    if (is_in_batch(batch, first) && is_in_batch(batch, first + n - 1)) {
+        return 0;
+    }
+    old = qemu_try_blockalign(bs->file->bs, ZONED_TABLE_BLOCK);
+    if (!old) {
+        return -ENOMEM;
+    }
+    ret = bdrv_co_pread(bs->file, block_offset(s, block), ZONED_TABLE_BLOCK,
+                        old, 0);
+    for (uint32_t j = 0; ret == 0 && j < n; j++) {
+        if (!is_in_batch(batch, first + j) && raw[j] != old[j]) {
+            raw[j] = old[j];
+            differ = true;
+        }
+    }
+    qemu_vfree(old);
+    if (differ) {
+        qemu_spin_lock(&s->lock);
+        zoned_zones_mark_dirty(&s->zones, first);
+        qemu_spin_unlock(&s->lock);
+    }
+    return ret;
+}
+
+/* Moves the dirty blocks of @batch into it, without their contents. */
+static void take_dirty_blocks(BDRVZonedState *s, CommitBatch *batch)
+{
     ZonedZones *z = &s->zones;
     uint32_t nr = table_blocks(s);
+    uint32_t nr_dirty = z->nr_dirty;
+
+    bitmap_copy(batch->blocks, z->dirty, nr);
+    if (!batch->all) {
+        uint32_t end = batch->last / ZONED_ZONES_PER_DIRTY_BIT + 1;
+
+        bitmap_clear(batch->blocks, 0,
+                     batch->first / ZONED_ZONES_PER_DIRTY_BIT);
+        bitmap_clear(batch->blocks, end, nr - end);
+    }
+    bitmap_andnot(z->dirty, z->dirty, batch->blocks, nr);
+    z->nr_dirty = bitmap_count_one(z->dirty, nr);
+    batch->nr_blocks = nr_dirty - z->nr_dirty;
+}
+
+/*
+ * Moves what @batch is to write into it.  A zone that changes meanwhile is
+ * dirty again, whatever the batch says of it.  Takes the lock.
+ */
+static int coroutine_fn GRAPH_RDLOCK take_batch(BlockDriverState *bs,
+                                                CommitBatch *batch)
+{
+    BDRVZonedState *s = bs->opaque;
+    uint32_t nr = table_blocks(s);
+    int ret = 0;
     uint8_t *p;
 
     batch->blocks = bitmap_try_new(nr);
@@ -89,12 +183,12 @@ static int GRAPH_RDLOCK take_batch(BlockDriverState *bs, CommitBatch *batch)
         return -ENOMEM;
     }
     qemu_spin_lock(&s->lock);
-    batch->nr_blocks = z->nr_dirty;
-    batch->nr_unsettled = z->nr_unsettled;
-    bitmap_copy(batch->blocks, z->dirty, nr);
-    bitmap_zero(z->dirty, nr);
-    z->nr_dirty = 0;
+    take_dirty_blocks(s, batch);
+    batch->nr_unsettled = s->zones.nr_unsettled;
     qemu_spin_unlock(&s->lock);
+    if (batch->nr_blocks == 0) {
+        return 0;
+    }
 
     batch->buf = qemu_try_blockalign(bs->file->bs, (size_t)batch->nr_blocks *
                                      ZONED_TABLE_BLOCK);
@@ -102,12 +196,13 @@ static int GRAPH_RDLOCK take_batch(BlockDriverState *bs, CommitBatch *batch)
         return -ENOMEM;
     }
     p = batch->buf;
-    for (uint32_t b = find_first_bit(batch->blocks, nr); b < nr;
+    for (uint32_t b = find_first_bit(batch->blocks, nr); b < nr && ret == 0;
          b = find_next_bit(batch->blocks, nr, b + 1)) {
-        encode_block(s, b, p);
+        encode_block(s, b, (uint64_t *)p);
+        ret = keep_others(bs, batch, b, (uint64_t *)p);
         p += ZONED_TABLE_BLOCK;
     }
-    return 0;
+    return ret;
 }
 
 /* Gives back what could not be written; called with the lock. */
@@ -131,9 +226,7 @@ static int coroutine_fn GRAPH_RDLOCK write_batch(BlockDriverState *bs,
     while (b < nr) {
         uint32_t end = find_next_zero_bit(batch->blocks, nr, b);
         int64_t bytes = (int64_t)(end - b) * ZONED_TABLE_BLOCK;
-        int64_t offset = s->base + s->header.table_offset +
-                         (int64_t)b * ZONED_TABLE_BLOCK;
-        int ret = bdrv_co_pwrite(bs->file, offset, bytes, p, 0);
+        int ret = bdrv_co_pwrite(bs->file, block_offset(s, b), bytes, p, 0);
 
         if (ret < 0) {
             return ret;
@@ -148,8 +241,14 @@ static int coroutine_fn GRAPH_RDLOCK write_batch(BlockDriverState *bs,
 static int coroutine_fn GRAPH_RDLOCK commit_batch(BlockDriverState *bs,
                                                   const CommitBatch *batch)
 {
-    int ret = bdrv_co_flush(bs->file->bs);
+    int ret = 0;
 
+    if (batch->nr_blocks == 0) {
+        return 0;
+    }
+    if (batch->all) {
+        ret = bdrv_co_flush(bs->file->bs);
+    }
     if (ret == 0) {
         ret = write_batch(bs, batch);
     }
@@ -159,51 +258,104 @@ static int coroutine_fn GRAPH_RDLOCK commit_batch(BlockDriverState *bs,
     return ret;
 }
 
-int coroutine_fn zoned_co_commit(BlockDriverState *bs)
+/*
+ * Waits until @batch may be committed, which becomes a commit of everything if
+ * others wait, too, or would soon.  Called and returns with the lock.
+ * Returns false if there is nothing left to do.
+ */
+static bool coroutine_fn begin_commit(BDRVZonedState *s, CommitBatch *batch)
+{
+    ZonedCommit *commit = &s->commit;
+    /* Any that runs now may have begun before our changes. */
+    uint64_t next = commit->nr_begun + 1;
+
+    commit->nr_waiting++;
+    while (commit->running) {
+        qemu_co_queue_wait(&commit->waiters, &s->lock);
+    }
+    commit->nr_waiting--;
+
+    if (s->zones.nr_dirty == 0) {
+        /*
+         * The image has it all: what commits of resets did not count, and
+         * resets whose own commit failed, and which another one made good
+         * before they were counted.
+         */
+        s->zones.nr_unsettled = 0;
+        commit->nr_resets_settled = commit->nr_resets_failed;
+        return false;
+    }
+    if (commit->nr_done >= next) {
+        return false;
+    }
+    batch->all |= commit->nr_waiting > 0 || zoned_zones_need_commit(&s->zones);
+    if (batch->all) {
+        batch->number = ++commit->nr_begun;
+    }
+    batch->nr_resets_failed = commit->nr_resets_failed;
+    commit->running = true;
+    return true;
+}
+
+/* @batch was committed with result @ret.  Called with the lock. */
+static void coroutine_fn end_commit(BDRVZonedState *s, const CommitBatch *batch,
+                                    int ret)
+{
+    ZonedCommit *commit = &s->commit;
+
+    if (ret < 0 && batch->blocks) {
+        untake_batch(s, batch);
+    } else if (ret == 0 && batch->all) {
+        s->zones.nr_unsettled -= batch->nr_unsettled;
+        commit->nr_resets_settled = batch->nr_resets_failed;
+        commit->nr_done = batch->number;
+    }
+    commit->running = false;
+    qemu_co_queue_restart_all(&commit->waiters);
+}
+
+/* Commits what @batch says, or more. */
+static int coroutine_fn GRAPH_RDLOCK commit(BlockDriverState *bs,
+                                            CommitBatch *batch)
 {
     BDRVZonedState *s = bs->opaque;
-    ZonedCommit *commit = &s->commit;
-    CommitBatch batch = {};
-    uint64_t nr_resets_failed;
+    bool begun;
     int ret;
 
     qemu_spin_lock(&s->lock);
-    while (commit->running) {
-        /* It may have begun before our changes; the next one includes them. */
-        qemu_co_queue_wait(&commit->waiters, &s->lock);
-    }
-    if (s->zones.nr_dirty == 0) {
-        /*
-         * The image has it all.  That is so for a reset, too, whose own commit
-         * failed, and which another one made good before it was counted.
-         */
-        commit->nr_resets_settled = commit->nr_resets_failed;
-        qemu_spin_unlock(&s->lock);
+    begun = begin_commit(s, batch);
+    qemu_spin_unlock(&s->lock);
+    if (!begun) {
         return 0;
     }
-    commit->running = true;
-    nr_resets_failed = commit->nr_resets_failed;
-    qemu_spin_unlock(&s->lock);
 
-    ret = take_batch(bs, &batch);
-    trace_zoned_commit_begin(bs, batch.nr_blocks);
+    ret = take_batch(bs, batch);
+    trace_zoned_commit_begin(bs, batch->all, batch->nr_blocks);
     if (ret == 0) {
-        ret = commit_batch(bs, &batch);
+        ret = commit_batch(bs, batch);
     }
     trace_zoned_commit_end(bs, ret);
 
     qemu_spin_lock(&s->lock);
-    if (ret == 0) {
-        s->zones.nr_unsettled -= batch.nr_unsettled;
-        commit->nr_resets_settled = nr_resets_failed;
-    } else if (batch.blocks) {
-        untake_batch(s, &batch);
-    }
-    commit->running = false;
-    qemu_co_queue_restart_all(&commit->waiters);
+    end_commit(s, batch, ret);
     qemu_spin_unlock(&s->lock);
 
-    qemu_vfree(batch.buf);
-    g_free(batch.blocks);
+    qemu_vfree(batch->buf);
+    g_free(batch->blocks);
     return ret;
+}
+
+int coroutine_fn zoned_co_commit(BlockDriverState *bs)
+{
+    CommitBatch batch = { .all = true };
+
+    return commit(bs, &batch);
+}
+
+int coroutine_fn zoned_co_commit_reset(BlockDriverState *bs, uint32_t first,
+                                       uint32_t last)
+{
+    CommitBatch batch = { .first = first, .last = last };
+
+    return commit(bs, &batch);
 }

@@ -156,8 +156,11 @@ static int coroutine_fn GRAPH_RDLOCK commit_mgmt(BlockDriverState *bs,
     if (!m->durable) {
         return 0;
     }
-    ret = zoned_co_commit(bs);
-    if (m->op != BLK_ZO_RESET || m->changed->len == 0) {
+    if (m->op != BLK_ZO_RESET) {
+        return zoned_co_commit(bs);
+    }
+    ret = zoned_co_commit_reset(bs, m->ex.first, m->next - 1);
+    if (m->changed->len == 0) {
         return ret;
     }
     if (ret == 0) {

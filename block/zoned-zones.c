@@ -266,18 +266,24 @@ static void close_zone(ZonedZones *z, uint32_t i)
     }
 }
 
+bool zoned_zones_need_commit(const ZonedZones *z)
+{
+    uint32_t max_active = z->geo.max_active;
+    uint32_t nr_active = zoned_zones_nr_active(z);
+
+    return nr_active < max_active && z->nr_unsettled >= max_active - nr_active;
+}
+
 /* Is there an active resource for zone @i, or does it have one? */
 static int check_active_resource(const ZonedZones *z, uint32_t i)
 {
     const ZonedGeometry *g = &z->geo;
 
     if (g->max_active && !cond_is_active(zoned_zones_cond(z, i))) {
-        uint32_t nr_active = zoned_zones_nr_active(z);
-
-        if (nr_active >= g->max_active) {
+        if (zoned_zones_nr_active(z) >= g->max_active) {
             return -EOVERFLOW;
         }
-        if (z->nr_unsettled >= g->max_active - nr_active) {
+        if (zoned_zones_need_commit(z)) {
             return -EAGAIN;
         }
     }

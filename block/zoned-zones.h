@@ -183,6 +183,9 @@ BlockZoneState zoned_zones_image_cond(const ZonedZones *z, uint32_t i,
 /* Zones that are open, implicitly or explicitly. */
 uint32_t zoned_zones_nr_open(const ZonedZones *z);
 
+/* Does the next zone to become active need a commit, see @nr_unsettled? */
+bool zoned_zones_need_commit(const ZonedZones *z);
+
 /* Zones that are active: open or CLOSED. */
 uint32_t zoned_zones_nr_active(const ZonedZones *z);
 

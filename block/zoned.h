@@ -67,8 +67,16 @@ typedef struct ZonedCommit {
     /* A commit is writing; only one does at a time. */
     bool running;
 
-    /* Those who wait for @running to become false. */
+    /* Those who wait for @running to become false, and how many they are. */
     CoQueue waiters;
+    uint32_t nr_waiting;
+
+    /*
+     * Commits of all changes are numbered as they begin: how many have begun,
+     * and the last of them that has succeeded.
+     */
+    uint64_t nr_begun;
+    uint64_t nr_done;
 
     /*
      * Resets that could not be made durable: in the image, the zone still has
@@ -199,6 +207,15 @@ void zoned_commit_init(ZonedCommit *commit);
  * Returns 0 or the error of the file; what could not be written stays dirty.
  */
 int coroutine_fn GRAPH_RDLOCK zoned_co_commit(BlockDriverState *bs);
+
+/*
+ * The same for the changes of zones @first to @last alone, if nobody else waits
+ * for a commit.  An exclusion that has drained them holds the zones; those that
+ * have data that may not be durable must not be among them, as after a reset.
+ */
+int coroutine_fn GRAPH_RDLOCK zoned_co_commit_reset(BlockDriverState *bs,
+                                                    uint32_t first,
+                                                    uint32_t last);
 
 /* zoned-mgmt.c */
 

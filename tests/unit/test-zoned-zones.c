@@ -217,6 +217,10 @@ static void check_derived(Device *d)
         g_assert_cmpuint(zoned_zones_nr_active(z) + z->nr_unsettled, <=,
                          geo->max_active);
     }
+    g_assert_cmpint(zoned_zones_need_commit(z), ==,
+                    geo->max_active && z->nr_unsettled &&
+                    zoned_zones_nr_active(z) + z->nr_unsettled ==
+                    geo->max_active);
     for (uint32_t b = 0;
          b < DIV_ROUND_UP(geo->nr_zones, ZONED_ZONES_PER_DIRTY_BIT); b++) {
         dirty += test_bit(b, z->dirty);
