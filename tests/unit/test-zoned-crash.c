@@ -299,6 +299,12 @@ recorder_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
 {
     uint8_t buf[SECTOR];
 
+    if (recorded->recording) {
+        if (percent(recorded, recorded->fault_percent)) {
+            return -EIO;
+        }
+        park(recorded, recorded->weight[REQUEST__MAX]);
+    }
     for (int64_t i = 0; i < bytes / SECTOR; i++) {
         content_to_bytes(recorded->file[offset / SECTOR + i], buf);
         qemu_iovec_from_buf(qiov, i * SECTOR, buf, SECTOR);
