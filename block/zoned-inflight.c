@@ -80,25 +80,34 @@ void coroutine_fn zoned_pause(BDRVZonedState *s, uint32_t nr)
 
 bool zoned_inflight_init(ZonedInflight *in, uint32_t nr_zones)
 {
-    in->of_zone = g_try_new0(ZonedFlight *, nr_zones);
-    in->nr_flights = 0;
-    in->nr_drains = 0;
-    in->spare = NULL;
+    uint32_t nr_chunks = DIV_ROUND_UP(nr_zones, ZONED_ZONES_PER_CHUNK);
+
+    *in = (ZonedInflight) {
+        .chunks = g_try_new0(ZonedFlight **, nr_chunks),
+        .nr_chunks = nr_chunks,
+    };
     QLIST_INIT(&in->exclusions);
-    return in->of_zone;
+    return in->chunks;
+}
+
+static void free_chunk(ZonedFlight **chunk)
+{
+    for (uint32_t j = 0; chunk && j < ZONED_ZONES_PER_CHUNK; j++) {
+        if (chunk[j]) {
+            assert(!flight_is_busy(chunk[j]));
+            g_free(chunk[j]);
+        }
+    }
+    g_free(chunk);
 }
 
 void zoned_inflight_destroy(ZonedInflight *in)
 {
-    for (uint32_t i = 0; in->nr_flights > 0; i++) {
-        if (in->of_zone[i]) {
-            assert(!flight_is_busy(in->of_zone[i]));
-            g_free(in->of_zone[i]);
-            in->nr_flights--;
-        }
+    for (uint32_t c = 0; in->chunks && c < in->nr_chunks; c++) {
+        free_chunk(in->chunks[c]);
     }
     g_clear_pointer(&in->spare, g_free);
-    g_clear_pointer(&in->of_zone, g_free);
+    g_clear_pointer(&in->chunks, g_free);
 }
 
 static ZonedFlight *flight_new(void)
@@ -111,22 +120,34 @@ static ZonedFlight *flight_new(void)
     return f;
 }
 
+/* What is in flight in zone @i; NULL: nothing. */
+static ZonedFlight *flight_of(const ZonedInflight *in, uint32_t i)
+{
+    ZonedFlight **chunk = in->chunks[i / ZONED_ZONES_PER_CHUNK];
+
+    return chunk ? chunk[i % ZONED_ZONES_PER_CHUNK] : NULL;
+}
+
 static ZonedFlight *flight_get(ZonedInflight *in, uint32_t i)
 {
-    ZonedFlight *f = in->of_zone[i];
+    ZonedFlight ***chunk = &in->chunks[i / ZONED_ZONES_PER_CHUNK];
+    ZonedFlight **f;
 
-    if (!f) {
-        f = in->spare ?: flight_new();
+    if (!*chunk) {
+        *chunk = g_new0(ZonedFlight *, ZONED_ZONES_PER_CHUNK);
+    }
+    f = &(*chunk)[i % ZONED_ZONES_PER_CHUNK];
+    if (!*f) {
+        *f = in->spare ?: flight_new();
         in->spare = NULL;
-        in->of_zone[i] = f;
         in->nr_flights++;
     }
-    return f;
+    return *f;
 }
 
 static void flight_put(ZonedInflight *in, uint32_t i, ZonedFlight *f)
 {
-    in->of_zone[i] = NULL;
+    in->chunks[i / ZONED_ZONES_PER_CHUNK][i % ZONED_ZONES_PER_CHUNK] = NULL;
     in->nr_flights--;
     if (in->spare) {
         g_free(f);
@@ -149,7 +170,7 @@ static void coroutine_fn flight_idle(ZonedInflight *in, uint32_t i,
 
 uint64_t zoned_inflight_stable(const BDRVZonedState *s, uint32_t i)
 {
-    const ZonedFlight *f = s->inflight.of_zone[i];
+    const ZonedFlight *f = flight_of(&s->inflight, i);
     const ZonedWrite *w;
 
     if (f) {
@@ -192,7 +213,7 @@ static ZonedExclusion *find_exclusion(const ZonedInflight *in, uint32_t first,
 static CoQueue *find_obstacle(const ZonedInflight *in, uint32_t i)
 {
     ZonedExclusion *ex = find_exclusion(in, i, i);
-    ZonedFlight *f = in->of_zone[i];
+    ZonedFlight *f = flight_of(in, i);
 
     if (ex) {
         return &ex->waiters;
@@ -235,7 +256,7 @@ static bool may_follow_lost_writes(const ZonedInflight *in,
  */
 static int follow_lost_writes(BDRVZonedState *s, uint32_t i, ZonedWrite *w)
 {
-    ZonedFlight *f = s->inflight.of_zone[i];
+    ZonedFlight *f = flight_of(&s->inflight, i);
     uint64_t cap_limit = zoned_zone_cap_limit(&s->header.geo, i);
 
     if (!may_follow_lost_writes(&s->inflight, f) || w->offset != f->lost_end ||
@@ -250,7 +271,7 @@ static int follow_lost_writes(BDRVZonedState *s, uint32_t i, ZonedWrite *w)
 /* The zone, in which nothing is in flight, goes on without the lost writes. */
 static void forget_lost_writes(ZonedInflight *in, uint32_t i)
 {
-    ZonedFlight *f = in->of_zone[i];
+    ZonedFlight *f = flight_of(in, i);
 
     if (f) {
         f->lost_error = 0;
@@ -391,7 +412,7 @@ int coroutine_fn zoned_inflight_flush(BlockDriverState *bs, uint32_t i,
     int ret;
 
     qemu_spin_lock(&s->lock);
-    f = s->inflight.of_zone[i];
+    f = flight_of(&s->inflight, i);
     w->written = true;
     zoned_zones_mark_dirty(&s->zones, i);
     wake_flushers(s, i, f);
@@ -485,7 +506,7 @@ int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
     ZonedFlight *f;
 
     qemu_spin_lock(&s->lock);
-    f = in->of_zone[i];
+    f = flight_of(in, i);
     if (ret < 0) {
         f->revoked |= w->written;
     }
@@ -522,8 +543,8 @@ static void coroutine_fn drain_zone(BDRVZonedState *s, uint32_t i)
 {
     ZonedInflight *in = &s->inflight;
 
-    while (flight_is_busy(in->of_zone[i])) {
-        qemu_co_queue_wait(&in->of_zone[i]->idle, &s->lock);
+    while (flight_is_busy(flight_of(in, i))) {
+        qemu_co_queue_wait(&flight_of(in, i)->idle, &s->lock);
     }
     forget_lost_writes(in, i);
 }

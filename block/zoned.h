@@ -47,11 +47,19 @@ struct ZonedExclusion {
     QLIST_ENTRY(ZonedExclusion) next;
 };
 
-typedef struct ZonedInflight {
-    /* For each zone what is in flight in it; NULL: nothing. */
-    ZonedFlight **of_zone;
+/* Zones whose flights are allocated together. */
+#define ZONED_ZONES_PER_CHUNK 512
 
-    /* How many of them are not NULL. */
+typedef struct ZonedInflight {
+    /*
+     * For each zone what is in flight in it, NULL: nothing.  Most zones of a
+     * large device are not written, so there is a chunk only for those that had
+     * something in flight since the image was opened, and their neighbours.
+     */
+    ZonedFlight ***chunks;
+    uint32_t nr_chunks;
+
+    /* In how many zones something is in flight, or was lost. */
     uint32_t nr_flights;
 
     /* One that is free, so that a lone writer does not allocate every time. */
