@@ -13,11 +13,12 @@ ratios() {
 for figures in kept given-back; do
     sed 's/ \(left\|right\) .*//' "saved/$figures" | uniq >job-names
     while read -r job; do
-        ratio=$(ratios "$figures" "$job" |
-            awk '{ r[NR] = $1 }
-                 END { print (r[int((NR + 1) / 2)] + r[int(NR / 2) + 1]) / 2 }')
-        check "blocks $figures, $job: $ratio ($(ratios "$figures" "$job" |
-            tr '\n' ' ')), at least 0.97" \
+        ratios "$figures" "$job" >job-ratios
+        ratio=$(awk '{ r[NR] = $1 }
+                     END { print (r[int((NR + 1) / 2)] + r[int(NR / 2) + 1]) / 2 }' \
+            job-ratios)
+        check "blocks $figures, $job: $ratio ($(sed -n 1p job-ratios) to $(
+            sed -n '$p' job-ratios)), at least 0.97" \
             awk "BEGIN { exit !($ratio >= 0.97) }"
     done <job-names
 done
