@@ -19,10 +19,12 @@
  * address that was taken, and what takes data away (reset) holds the zone to
  * itself until it is committed; so the address stays true.
  *
- * A reset takes data away and adds none, so its commit leaves out 2: flushing
- * what others have written would make it wait for much that does not concern
- * it.  Of the other zones in the same blocks, whose data may not be durable, it
- * writes what the file says already.
+ * A reset takes data away and adds none, so its commit leaves out 2, and makes
+ * nothing durable but the entries of its own zones.  Of the others in the same
+ * blocks, whose data may not be durable yet, it writes what the file says
+ * already.  That is true, even if it comes from a commit that has failed: an
+ * entry is written behind a flush of its data, and that data is not overwritten
+ * until the failure is settled.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -36,15 +38,17 @@ QEMU_BUILD_BUG_ON(ZONED_ZONES_PER_DIRTY_BIT * ZONED_ENTRY_SIZE !=
 
 /* What one commit writes. */
 typedef struct CommitBatch {
-    bool all;                   /* it makes all changes durable... */
-    uint64_t number;            /* ...and is the commit of this number */
-    uint32_t first;             /* else only those of zones @first to @last */
+    bool all;                   /* all changes, or those of @first to @last? */
+    uint32_t first;
     uint32_t last;
     unsigned long *blocks;      /* the blocks of the table that it writes */
     uint32_t nr_blocks;
-    uint8_t *buf;               /* their contents, one behind the other */
-    uint32_t nr_unsettled;      /* zones that it settles, see ZonedZones */
-    uint64_t nr_resets_failed;  /* resets that it settles, see ZonedCommit */
+    uint64_t *buf;              /* their contents, one behind the other */
+
+    /* If @all: its number, and what it settles, see ZonedCommit, ZonedZones */
+    uint64_t number;
+    uint64_t nr_resets_failed;
+    uint32_t nr_unsettled;
 } CommitBatch;
 
 void zoned_commit_init(ZonedCommit *commit)
@@ -109,7 +113,8 @@ static bool is_in_batch(const CommitBatch *batch, uint32_t i)
 /*
  * Sets @raw, which is to be block @block, to what the file says of all zones
  * that are not in @batch.  If that is not what they are now, the block remains
- * dirty.  Takes the lock.
+ * dirty; else it is clean when all of it was written and flushed, and not
+ * before: what was read may be in a cache only.  Takes the lock.
  */
 static int coroutine_fn GRAPH_RDLOCK keep_others(BlockDriverState *bs,
                                                  const CommitBatch *batch,
@@ -131,10 +136,12 @@ static int coroutine_fn GRAPH_RDLOCK keep_others(BlockDriverState *bs,
     }
     ret = bdrv_co_pread(bs->file, block_offset(s, block), ZONED_TABLE_BLOCK,
                         old, 0);
-    for (uint32_t j = 0; ret == 0 && j < n; j++) {
-        if (!is_in_batch(batch, first + j) && raw[j] != old[j]) {
-            raw[j] = old[j];
-            differ = true;
+    if (ret == 0) {
+        for (uint32_t j = 0; j < n; j++) {
+            if (!is_in_batch(batch, first + j) && raw[j] != old[j]) {
+                raw[j] = old[j];
+                differ = true;
+            }
         }
     }
     qemu_vfree(old);
@@ -175,8 +182,8 @@ static int coroutine_fn GRAPH_RDLOCK take_batch(BlockDriverState *bs,
 {
     BDRVZonedState *s = bs->opaque;
     uint32_t nr = table_blocks(s);
+    uint64_t *raw;
     int ret = 0;
-    uint8_t *p;
 
     batch->blocks = bitmap_try_new(nr);
     if (!batch->blocks) {
@@ -184,7 +191,6 @@ static int coroutine_fn GRAPH_RDLOCK take_batch(BlockDriverState *bs,
     }
     qemu_spin_lock(&s->lock);
     take_dirty_blocks(s, batch);
-    batch->nr_unsettled = s->zones.nr_unsettled;
     qemu_spin_unlock(&s->lock);
     if (batch->nr_blocks == 0) {
         return 0;
@@ -195,12 +201,12 @@ static int coroutine_fn GRAPH_RDLOCK take_batch(BlockDriverState *bs,
     if (!batch->buf) {
         return -ENOMEM;
     }
-    p = batch->buf;
+    raw = batch->buf;
     for (uint32_t b = find_first_bit(batch->blocks, nr); b < nr && ret == 0;
          b = find_next_bit(batch->blocks, nr, b + 1)) {
-        encode_block(s, b, (uint64_t *)p);
-        ret = keep_others(bs, batch, b, (uint64_t *)p);
-        p += ZONED_TABLE_BLOCK;
+        encode_block(s, b, raw);
+        ret = keep_others(bs, batch, b, raw);
+        raw += ZONED_ZONES_PER_DIRTY_BIT;
     }
     return ret;
 }
@@ -220,18 +226,19 @@ static int coroutine_fn GRAPH_RDLOCK write_batch(BlockDriverState *bs,
 {
     BDRVZonedState *s = bs->opaque;
     uint32_t nr = table_blocks(s);
-    uint8_t *p = batch->buf;
+    uint64_t *raw = batch->buf;
     uint32_t b = find_first_bit(batch->blocks, nr);
 
     while (b < nr) {
         uint32_t end = find_next_zero_bit(batch->blocks, nr, b);
         int64_t bytes = (int64_t)(end - b) * ZONED_TABLE_BLOCK;
-        int ret = bdrv_co_pwrite(bs->file, block_offset(s, b), bytes, p, 0);
+        int ret = bdrv_co_pwrite(bs->file, block_offset(s, b), bytes, raw,
+                                 0);
 
         if (ret < 0) {
             return ret;
         }
-        p += bytes;
+        raw += (size_t)(end - b) * ZONED_ZONES_PER_DIRTY_BIT;
         b = find_next_bit(batch->blocks, nr, end);
     }
     return 0;
@@ -260,39 +267,43 @@ static int coroutine_fn GRAPH_RDLOCK commit_batch(BlockDriverState *bs,
 
 /*
  * Waits until @batch may be committed, which becomes a commit of everything if
- * others wait, too, or would soon.  Called and returns with the lock.
+ * others wait for one, or would soon.  Called and returns with the lock.
  * Returns false if there is nothing left to do.
  */
 static bool coroutine_fn begin_commit(BDRVZonedState *s, CommitBatch *batch)
 {
     ZonedCommit *commit = &s->commit;
-    /* Any that runs now may have begun before our changes. */
+    /* One that runs now may have begun before our changes. */
     uint64_t next = commit->nr_begun + 1;
 
     commit->nr_waiting++;
-    while (commit->running) {
+    while (commit->running && commit->nr_done < next) {
         qemu_co_queue_wait(&commit->waiters, &s->lock);
     }
     commit->nr_waiting--;
 
+    if (commit->nr_done >= next) {
+        return false;
+    }
     if (s->zones.nr_dirty == 0) {
         /*
-         * The image has it all: what commits of resets did not count, and
-         * resets whose own commit failed, and which another one made good
-         * before they were counted.
+         * The image has it all.  So it has what resets have made durable and
+         * not counted; and what they could not make durable, if another commit
+         * did so before they had counted it.
          */
         s->zones.nr_unsettled = 0;
         commit->nr_resets_settled = commit->nr_resets_failed;
         return false;
     }
-    if (commit->nr_done >= next) {
-        return false;
+    if (commit->nr_waiting > 0 || zoned_resets_unsettled(s) ||
+        zoned_zones_need_commit(&s->zones)) {
+        batch->all = true;
     }
-    batch->all |= commit->nr_waiting > 0 || zoned_zones_need_commit(&s->zones);
     if (batch->all) {
         batch->number = ++commit->nr_begun;
+        batch->nr_resets_failed = commit->nr_resets_failed;
+        batch->nr_unsettled = s->zones.nr_unsettled;
     }
-    batch->nr_resets_failed = commit->nr_resets_failed;
     commit->running = true;
     return true;
 }
@@ -315,8 +326,8 @@ static void coroutine_fn end_commit(BDRVZonedState *s, const CommitBatch *batch,
 }
 
 /* Commits what @batch says, or more. */
-static int coroutine_fn GRAPH_RDLOCK commit(BlockDriverState *bs,
-                                            CommitBatch *batch)
+static int coroutine_fn GRAPH_RDLOCK co_commit(BlockDriverState *bs,
+                                               CommitBatch *batch)
 {
     BDRVZonedState *s = bs->opaque;
     bool begun;
@@ -349,7 +360,7 @@ int coroutine_fn zoned_co_commit(BlockDriverState *bs)
 {
     CommitBatch batch = { .all = true };
 
-    return commit(bs, &batch);
+    return co_commit(bs, &batch);
 }
 
 int coroutine_fn zoned_co_commit_reset(BlockDriverState *bs, uint32_t first,
@@ -357,5 +368,5 @@ int coroutine_fn zoned_co_commit_reset(BlockDriverState *bs, uint32_t first,
 {
     CommitBatch batch = { .first = first, .last = last };
 
-    return commit(bs, &batch);
+    return co_commit(bs, &batch);
 }

@@ -6,9 +6,9 @@
  * the space of the zones back.
  *
  * A descriptor extension is written while the zone is EMPTY, when nothing
- * refers to it.  Then the zone becomes CLOSED with a valid extension, and that
- * is committed; a commit first flushes what was written before.  So a crash
- * leaves the zone EMPTY, or CLOSED with the whole extension.
+ * refers to it.  Then the zone becomes CLOSED with a valid extension, and all
+ * is committed, which first flushes what was written before.  So a crash leaves
+ * the zone EMPTY, or CLOSED with the whole extension.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -72,10 +72,10 @@ typedef struct ZonedZones {
     uint32_t nr[16];
 
     /*
-     * Zones that stopped to be active, but may still be active in the image,
-     * as the table was not committed since.  They keep their active resource
-     * until it was: otherwise a crash in the middle of a commit could leave an
-     * image with more active zones than the limit allows.
+     * Zones that stopped to be active, but may still be active in the image.
+     * They keep their active resource until all of the table was committed:
+     * otherwise a crash in the middle of a commit could leave an image with
+     * more active zones than the limit allows.
      */
     uint32_t nr_unsettled;
 

@@ -217,9 +217,10 @@ void zoned_commit_init(ZonedCommit *commit);
 int coroutine_fn GRAPH_RDLOCK zoned_co_commit(BlockDriverState *bs);
 
 /*
- * The same for the changes of zones @first to @last alone, if nobody else waits
- * for a commit.  An exclusion that has drained them holds the zones; those that
- * have data that may not be durable must not be among them, as after a reset.
+ * The same for the changes of zones @first to @last alone; for all, if others
+ * wait for that, or if the next write or zone operation would.  An exclusion
+ * that has drained them holds the zones, and each of them is EMPTY or as it is
+ * in the file: none claims data that may not be durable.
  */
 int coroutine_fn GRAPH_RDLOCK zoned_co_commit_reset(BlockDriverState *bs,
                                                     uint32_t first,
