@@ -19,12 +19,12 @@
  * address that was taken, and what takes data away (reset) holds the zone to
  * itself until it is committed; so the address stays true.
  *
- * A reset takes data away and adds none, so its commit leaves out 2, and makes
- * nothing durable but the entries of its own zones.  Of the others in the same
- * blocks, whose data may not be durable yet, it writes what the file says
+ * A reset takes data away and adds none, so its commit leaves out 2, and changes
+ * nothing in the table but the entries of its own zones.  Of the others in the
+ * same blocks, whose data may not be durable yet, it writes what the file says
  * already.  That is true, even if it comes from a commit that has failed: an
  * entry is written behind a flush of its data, and that data is not overwritten
- * until the failure is settled.
+ * until the failure is settled.  And no zone becomes active by it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -267,8 +267,8 @@ static int coroutine_fn GRAPH_RDLOCK commit_batch(BlockDriverState *bs,
 
 /*
  * Waits until @batch may be committed, which becomes a commit of everything if
- * others wait for one, or would soon.  Called and returns with the lock.
- * Returns false if there is nothing left to do.
+ * that serves others, see zoned_co_commit_reset().  Called and returns with the
+ * lock.  Returns false if there is nothing left to do.
  */
 static bool coroutine_fn begin_commit(BDRVZonedState *s, CommitBatch *batch)
 {

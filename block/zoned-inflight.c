@@ -92,7 +92,10 @@ bool zoned_inflight_init(ZonedInflight *in, uint32_t nr_zones)
 
 static void free_chunk(ZonedFlight **chunk)
 {
-    for (uint32_t j = 0; chunk && j < ZONED_ZONES_PER_CHUNK; j++) {
+    if (!chunk) {
+        return;
+    }
+    for (uint32_t j = 0; j < ZONED_ZONES_PER_CHUNK; j++) {
         if (chunk[j]) {
             assert(!flight_is_busy(chunk[j]));
             g_free(chunk[j]);

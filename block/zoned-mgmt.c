@@ -156,13 +156,10 @@ static int coroutine_fn GRAPH_RDLOCK commit_mgmt(BlockDriverState *bs,
     if (!m->durable) {
         return 0;
     }
-    if (m->op != BLK_ZO_RESET) {
+    if (m->op != BLK_ZO_RESET || m->changed->len == 0) {
         return zoned_co_commit(bs);
     }
     ret = zoned_co_commit_reset(bs, m->ex.first, m->next - 1);
-    if (m->changed->len == 0) {
-        return ret;
-    }
     if (ret == 0) {
         discard_runs(bs, m->changed);
     } else {

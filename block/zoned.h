@@ -75,7 +75,7 @@ typedef struct ZonedCommit {
     /* A commit is writing; only one does at a time. */
     bool running;
 
-    /* Those who wait for @running to become false, and how many they are. */
+    /* Those who wait for a commit to end, and how many have not gone on. */
     CoQueue waiters;
     uint32_t nr_waiting;
 
@@ -217,10 +217,10 @@ void zoned_commit_init(ZonedCommit *commit);
 int coroutine_fn GRAPH_RDLOCK zoned_co_commit(BlockDriverState *bs);
 
 /*
- * The same for the changes of zones @first to @last alone; for all, if others
- * wait for that, or if the next write or zone operation would.  An exclusion
- * that has drained them holds the zones, and each of them is EMPTY or as it is
- * in the file: none claims data that may not be durable.
+ * The same for the changes of zones @first to @last alone; but for all if
+ * others wait for a commit, if resets are unsettled, or if the next zone to
+ * become active needs one.  An exclusion that has drained them holds the zones,
+ * and each of them is EMPTY or claims no more data than it does in the file.
  */
 int coroutine_fn GRAPH_RDLOCK zoned_co_commit_reset(BlockDriverState *bs,
                                                     uint32_t first,
