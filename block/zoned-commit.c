@@ -19,12 +19,12 @@
  * address that was taken, and what takes data away (reset) holds the zone to
  * itself until it is committed; so the address stays true.
  *
- * A reset takes data away and adds none, so its commit leaves out 2, and changes
- * nothing in the table but the entries of its own zones.  Of the others in the
- * same blocks, whose data may not be durable yet, it writes what the file says
- * already.  That is true, even if it comes from a commit that has failed: an
- * entry is written behind a flush of its data, and that data is not overwritten
- * until the failure is settled.  And no zone becomes active by it.
+ * A reset takes data away and adds none, so its commit leaves out 2, and
+ * changes nothing in the table but the entries of its own zones.  Of the
+ * others in the same blocks, whose data may not be durable yet, it writes what
+ * the file says already.  That is true, even if it comes from a commit that has
+ * failed: an entry is written behind a flush of its data, and that data is not
+ * overwritten until the failure is settled.  And no zone becomes active by it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
