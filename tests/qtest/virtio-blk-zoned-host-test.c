@@ -214,6 +214,68 @@ static void test_host_error_order(void)
     zoned_guest_stop(g);
 }
 
+/* Often enough for a thread to be ahead of another one by chance */
+#define ROUNDS 24
+
+/* Each round has two writes of one sector, of which the first fails once. */
+static ZonedGuest *start_failing_rounds(void)
+{
+    g_autoptr(GString) rules = g_string_new(NULL);
+
+    for (int i = 0; i < ROUNDS; i++) {
+        g_string_append_printf(rules,
+                               ",inject-error.%d.event=none"
+                               ",inject-error.%d.iotype=write"
+                               ",inject-error.%d.errno=28"
+                               ",inject-error.%d.once=on"
+                               ",inject-error.%d.sector=%d",
+                               i, i, i, i, i, DATA_SECTOR + SEQ + 2 * i);
+    }
+    return start_with_rules(rules->str, STOP);
+}
+
+/* What is in the virtqueue when the VM stops comes behind what is repeated. */
+static void test_host_error_left(void)
+{
+    ZonedGuest *g = start_failing_rounds();
+
+    for (int i = 0; i < ROUNDS; i++) {
+        ZonedRequest failing = WRITE(SEQ + 2 * i, 1);
+        ZonedRequest left = WRITE(SEQ + 2 * i + 1, 1);
+
+        zoned_guest_queue(g, &failing);
+        zoned_guest_kick(g);
+        await_stop(g);
+        zoned_guest_queue(g, &left);
+        cont(g);
+        assert_ok(zoned_guest_wait(g, &failing));
+        assert_ok(zoned_guest_wait(g, &left));
+    }
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + 2 * ROUNDS);
+    zoned_guest_stop(g);
+}
+
+/* What is queued before the VM has stopped does so, too. */
+static void test_host_error_behind(void)
+{
+    ZonedGuest *g = start_failing_rounds();
+
+    for (int i = 0; i < ROUNDS; i++) {
+        ZonedRequest failing = WRITE(SEQ + 2 * i, 1);
+        ZonedRequest behind = WRITE(SEQ + 2 * i + 1, 1);
+
+        zoned_guest_queue(g, &failing);
+        zoned_guest_kick(g);
+        zoned_guest_queue(g, &behind);
+        zoned_guest_kick(g);
+        await_stop(g);
+        cont(g);
+        assert_ok(zoned_guest_wait(g, &failing));
+        assert_ok(zoned_guest_wait(g, &behind));
+    }
+    zoned_guest_stop(g);
+}
+
 /* Where the VM is not stopped, the guest is told. */
 static void test_host_error_report(void)
 {
@@ -560,6 +622,10 @@ int main(int argc, char **argv)
                          test_host_error_mistake);
     zoned_guest_add_test("virtio-blk-zoned-host/error/order",
                          test_host_error_order);
+    zoned_guest_add_test("virtio-blk-zoned-host/error/left",
+                         test_host_error_left);
+    zoned_guest_add_test("virtio-blk-zoned-host/error/behind",
+                         test_host_error_behind);
     zoned_guest_add_test("virtio-blk-zoned-host/error/report",
                          test_host_error_report);
     zoned_guest_add_test("virtio-blk-zoned-host/error/ignore",
