@@ -153,7 +153,7 @@ static void test_refused(void)
         reopen(b);
     }
     stop_driver(b);
-    g_assert_cmpuint(zoned_guest_stat(b->g, "rd_operations"), ==, 0);
+    zoned_guest_assert_stat(b->g, "rd_operations", 0);
     busy_stop(b);
 }
 

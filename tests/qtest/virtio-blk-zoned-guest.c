@@ -421,6 +421,16 @@ uint64_t zoned_guest_stat(ZonedGuest *g, const char *name)
     return value;
 }
 
+void zoned_guest_assert_stat(ZonedGuest *g, const char *name, uint64_t value)
+{
+    gint64 end = g_get_monotonic_time() + TIMEOUT_US;
+
+    while (zoned_guest_stat(g, name) != value) {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(100);
+    }
+}
+
 uint32_t zoned_guest_config(ZonedGuest *g, size_t offset)
 {
     return qvirtio_config_readl(g->dev, offset);

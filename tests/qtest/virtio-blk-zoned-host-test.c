@@ -115,9 +115,8 @@ static void test_host_error_append(void)
     }
     g_assert_cmphex(places, ==, 7);
     zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + 24);
-    g_assert_cmpuint(zoned_guest_stat(g, "zone_append_operations"), ==, 3);
-    g_assert_cmpuint(zoned_guest_stat(g, "failed_zone_append_operations"), ==,
-                     0);
+    zoned_guest_assert_stat(g, "zone_append_operations", 3);
+    zoned_guest_assert_stat(g, "failed_zone_append_operations", 0);
     zoned_guest_stop(g);
 }
 
@@ -282,8 +281,7 @@ static void test_host_error_report(void)
     ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, "werror=report");
 
     assert_ioerr(zoned_guest_append(g, SEQ, 8, NULL));
-    g_assert_cmpuint(zoned_guest_stat(g, "failed_zone_append_operations"), ==,
-                     1);
+    zoned_guest_assert_stat(g, "failed_zone_append_operations", 1);
     assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET, SEQ));
     zoned_guest_assert_usable(g);
     zoned_guest_stop(g);
@@ -360,9 +358,8 @@ static void test_host_error_ignore(void)
     assert_ioerr(zoned_guest_append(g, SEQ, 8, NULL));
     assert_ok(zoned_guest_append(g, SEQ, 8, &where));
     g_assert_cmpuint(where, ==, SEQ);
-    g_assert_cmpuint(zoned_guest_stat(g, "zone_append_operations"), ==, 1);
-    g_assert_cmpuint(zoned_guest_stat(g, "failed_zone_append_operations"), ==,
-                     1);
+    zoned_guest_assert_stat(g, "zone_append_operations", 1);
+    zoned_guest_assert_stat(g, "failed_zone_append_operations", 1);
     zoned_guest_stop(g);
 }
 
