@@ -154,13 +154,16 @@ static gint64 time_report(ZonedGuest *g, unsigned segments)
     return start;
 }
 
-/* It takes as long whatever the number of segments, or nearly so. */
+/*
+ * It takes as long whatever the number of segments, or nearly so.  On a busy
+ * host any one report may take long; the shortest of enough of them do not.
+ */
 static void test_linear(void)
 {
     ZonedGuest *g = start_many();
     gint64 one = INT64_MAX, many = INT64_MAX;
 
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3 || (i < 100 && many >= 3 * one); i++) {
         one = MIN(one, time_report(g, 1));
         many = MIN(many, time_report(g, 1000));
     }
