@@ -15,6 +15,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
+#include "qemu/defer-call.h"
 #include "qemu/error-report.h"
 #include "qemu/keyval.h"
 #include "qemu/main-loop.h"
@@ -303,12 +304,12 @@ static void coroutine_fn worker_co(void *opaque)
     aio_notify(qemu_get_aio_context());
 }
 
-static void start_workers(BenchThread *thread)
+/* The requests of a depth are submitted together, as a device does it. */
+static void start_workers(void *opaque)
 {
-    AioContext *ctx = thread->iothread
-                      ? iothread_get_aio_context(thread->iothread)
-                      : qemu_get_aio_context();
+    BenchThread *thread = opaque;
 
+    defer_call_begin();
     for (uint32_t i = 0; i < options.depth; i++) {
         Worker *worker = g_new(Worker, 1);
 
@@ -317,8 +318,15 @@ static void start_workers(BenchThread *thread)
             .buf = blk_blockalign(blk, options.size),
         };
         memset(worker->buf, 0x5a, options.size);
-        aio_co_enter(ctx, qemu_coroutine_create(worker_co, worker));
+        qemu_coroutine_enter(qemu_coroutine_create(worker_co, worker));
     }
+    defer_call_end();
+}
+
+static AioContext *thread_context(const BenchThread *thread)
+{
+    return thread->iothread ? iothread_get_aio_context(thread->iothread)
+                            : qemu_get_aio_context();
 }
 
 /* Threads share streams and requests; the first ones get what is left over. */
@@ -334,7 +342,8 @@ static uint64_t run_requests(void)
 
     nr_running = n * options.depth;
     for (uint32_t i = 0; i < n; i++) {
-        start_workers(&threads[i]);
+        aio_bh_schedule_oneshot(thread_context(&threads[i]), start_workers,
+                                &threads[i]);
     }
     /* Not AIO_WAIT_WHILE(): while it waits, each request costs more. */
     while (qatomic_read(&nr_running) > 0) {
