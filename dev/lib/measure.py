@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What dev/bench measures with: images, runs, comparisons, tables."""
 
+import copy
 import json
 import re
 import statistics
@@ -39,7 +40,7 @@ class Image:
 
     def __init__(self, name, fmt, size, options=(), folder=FOLDER):
         self.name = name
-        self.format = fmt
+        self.format = self.driver = fmt
         self.path = folder / f'{name}.{fmt}'
         folder.mkdir(parents=True, exist_ok=True)
         self.path.unlink(missing_ok=True)
@@ -47,10 +48,19 @@ class Image:
             *[word for option in options for word in ('-o', option)],
             self.path, size)
 
+    def beneath(self):
+        """The data of this image as a raw one: the same blocks of the disk."""
+        image = copy.copy(self)
+        first = json.loads(run(BIN / 'qemu-img', 'map', '--output=json',
+                               '-f', self.format, self.path))[0]
+        image.format = 'raw'
+        image.driver = f"raw,offset={first['offset']}"
+        return image
+
     def node(self, delay=False):
         """The image as a block node; with delay, its flushes take longer."""
         below = 'file.file' if delay else 'file'
-        return (f'driver={self.format},'
+        return (f'driver={self.driver},'
                 + ('file.driver=delay,' if delay else '')
                 + f'{below}.driver=file,{below}.filename={self.path},'
                 # A reset gives nothing back, so that all write to a file that

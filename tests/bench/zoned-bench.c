@@ -38,6 +38,9 @@
 #define READ_CHUNK (1 * MiB)
 #define REPORT_CHUNK 4096
 
+/* Before requests are timed */
+#define REST_US (G_USEC_PER_SEC / 5)
+
 typedef enum BenchOp {
     OP_WRITE,
     OP_APPEND,
@@ -436,6 +439,18 @@ static void reset_all(void)
     }
 }
 
+/*
+ * Empties all zones, if there are any.  A disk may be busy for some time after
+ * the flush of that, and what follows is to be compared with what had none.
+ */
+static void prepare(void)
+{
+    if (options.op != OP_READ && blk_bs(blk)->bl.zoned != BLK_Z_NONE) {
+        reset_all();
+    }
+    g_usleep(REST_US);
+}
+
 static void finish_all(void)
 {
     /* Of the whole device it would leave the empty ones alone. */
@@ -528,9 +543,7 @@ static double run(uint64_t *flushes)
     } else {
         int64_t start;
 
-        if (options.op != OP_READ && blk_bs(blk)->bl.zoned != BLK_Z_NONE) {
-            reset_all();
-        }
+        prepare();
         setup_threads();
         start = get_clock();
         *flushes = run_requests();
