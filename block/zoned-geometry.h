@@ -85,10 +85,13 @@ static inline uint64_t zoned_zone_capacity(const ZonedGeometry *g, uint32_t i)
     return zoned_zone_is_conv(g, i) ? length : MIN(g->zone_capacity, length);
 }
 
-/* The first byte of sequential zone @i that can never be written. */
+/*
+ * The first byte of sequential zone @i that can never be written.  Each write
+ * asks for it, so it is not computed from the capacity of the zone.
+ */
 static inline uint64_t zoned_zone_cap_limit(const ZonedGeometry *g, uint32_t i)
 {
-    return zoned_zone_start(g, i) + zoned_zone_capacity(g, i);
+    return MIN(zoned_zone_start(g, i) + g->zone_capacity, g->size);
 }
 
 /* The end of the conventional zones. */

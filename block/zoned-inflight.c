@@ -211,17 +211,19 @@ static ZonedExclusion *find_exclusion(const ZonedInflight *in, uint32_t first,
 
 /*
  * The queue in which a write to zone @i has to wait, because an exclusion holds
- * the zone or what is in flight is failing; NULL if the write can begin.
+ * the zone or what is in flight is failing; NULL if the write can begin.  Sets
+ * @f to what is in flight, or NULL.
  */
-static CoQueue *find_obstacle(const ZonedInflight *in, uint32_t i)
+static CoQueue *find_obstacle(const ZonedInflight *in, uint32_t i,
+                              ZonedFlight **f)
 {
     ZonedExclusion *ex = find_exclusion(in, i, i);
-    ZonedFlight *f = flight_of(in, i);
 
+    *f = flight_of(in, i);
     if (ex) {
         return &ex->waiters;
     }
-    return f && f->error ? &f->idle : NULL;
+    return *f && (*f)->error ? &(*f)->idle : NULL;
 }
 
 void zoned_inflight_drain_begin(BlockDriverState *bs)
@@ -338,16 +340,20 @@ commit_for_write(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w)
     return ret;
 }
 
-/* Waits until @w can be begun, and does so.  Called with the lock. */
+/*
+ * Waits until @w can be begun, and does so; @f is then what is in flight in the
+ * zone, or NULL.  Called with the lock.
+ */
 static int coroutine_fn GRAPH_RDLOCK
-wait_and_begin(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w)
+wait_and_begin(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w,
+               ZonedFlight **f)
 {
     BDRVZonedState *s = bs->opaque;
     CoQueue *obstacle;
     int ret;
 
     do {
-        while ((obstacle = find_obstacle(&s->inflight, i))) {
+        while ((obstacle = find_obstacle(&s->inflight, i, f))) {
             qemu_co_queue_wait(obstacle, &s->lock);
         }
         ret = try_begin(s, i, append, w);
@@ -367,9 +373,9 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
     int ret;
 
     qemu_spin_lock(&s->lock);
-    ret = wait_and_begin(bs, i, append, w);
+    ret = wait_and_begin(bs, i, append, w, &f);
     if (ret == 0) {
-        f = flight_get(&s->inflight, i);
+        f = f ?: flight_get(&s->inflight, i);
         f->lost_error = 0;
         f->nr_pending++;
         w->written = w->done = w->acknowledged = false;

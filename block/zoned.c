@@ -507,7 +507,7 @@ zoned_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
  * Writes to the file; without @qiov, zeroes.  FUA is left to the caller: the
  * block layer may emulate it with a flush that does not count this write.
  */
-static int coroutine_fn GRAPH_RDLOCK
+static inline int coroutine_fn GRAPH_RDLOCK
 write_file(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
            QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
 {
@@ -526,7 +526,7 @@ write_file(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
 }
 
 /* Writes or, with @append, appends @w to sequential zone @i. */
-static int coroutine_fn GRAPH_RDLOCK
+static inline int coroutine_fn GRAPH_RDLOCK
 write_zone(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w,
            QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
 {
