@@ -10,16 +10,13 @@ namespace() {
 }
 
 # job_of_fio DISK OPTIONS...: from the start of the disk; fio resets the zones
-# that are full, one after the other
+# that are full, one after the other. On a disk without zones it does the same
+# with zones that it keeps in mind itself.
 job_of_fio() {
     disk=$1
     shift
-    mode=none
-    if [ "$(cat "/sys/block/${disk##*/}/queue/zoned")" = host-managed ]; then
-        mode=zbd
-    fi
-    fio --name=speed --filename="$disk" --zonemode=$mode --direct=1 \
-        --rw=write --ioengine=libaio --group_reporting "$@"
+    fio --name=speed --filename="$disk" --zonemode=zbd --zonesize=64M \
+        --direct=1 --rw=write --ioengine=libaio --group_reporting "$@"
 }
 
 # requests DISK OPTIONS...: in a second of a job
