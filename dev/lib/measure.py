@@ -104,6 +104,8 @@ def instructions(image, counts=(2000, 6000), **options):
     """Instructions of a request, as the difference of two runs says."""
     totals = []
     for count in counts:
+        # Before a run, all zones are reset; then there is one each time.
+        measure(image, count=1, **options)
         out = FOLDER / 'callgrind.out'
         measure(image, ('valgrind', '-q', '--tool=callgrind',
                         f'--callgrind-out-file={out}'), count=count, **options)
@@ -140,10 +142,11 @@ class Report:
         self.rows = []
         self.missed = []
 
-    def add(self, what, left, right, bound, unit='/s', more_is_better=True):
+    def add(self, what, left, right, bound=None, unit='/s',
+            more_is_better=True):
         """
         Compares the values of two contestants, round by round: left over
-        right, which must be at least (or at most) the bound.
+        right, which must be at least (or at most) the bound, if there is one.
         """
         ratios = [a / b for a, b in zip(left, right)]
         self.single(what, statistics.median(ratios), bound, more_is_better,
@@ -154,12 +157,15 @@ class Report:
     def single(self, what, value, bound, more_is_better=False, left='',
                right='', spread=None):
         """A figure of its own"""
-        good = value >= bound if more_is_better else value <= bound
+        good = bound is None or (
+            value >= bound if more_is_better else value <= bound)
         self.rows.append({
             'what': what, 'left': left, 'right': right, 'value': value,
             'low': spread[0] if spread else value,
             'high': spread[1] if spread else value,
-            'bound': bound, 'sign': '>=' if more_is_better else '<=',
+            'bound': bound,
+            'must_be': '' if bound is None else
+                       f"{'>=' if more_is_better else '<='} {bound:g}",
             'good': good})
         if not good:
             self.missed.append(what)
@@ -170,7 +176,7 @@ class Report:
         """One figure, readable."""
         return (f"{row['what']:<46} {row['left']:>11} {row['right']:>11} "
                 f"{row['value']:8.3f} {row['low']:8.3f} {row['high']:8.3f}  "
-                f"{row['sign']} {row['bound']:<6g}"
+                f"{row['must_be']:<9}"
                 + ('' if row['good'] else ' MISSED'))
 
     def text(self):
@@ -184,9 +190,11 @@ class Report:
         data = path.with_suffix('.dat')
         data.write_text(''.join(
             f"{len(self.rows) - i} {row['value']} {row['low']} {row['high']} "
-            f"{row['bound']} \"{row['what']}\"\n"
+            f"{'?' if row['bound'] is None else row['bound']} "
+            f"\"{row['what']}\"\n"
             for i, row in enumerate(self.rows)), encoding='utf-8')
         script = f'''
+set datafile missing "?"
 set terminal svg size 900,{60 + 22 * len(self.rows)} font "sans,11"
 set output "{path}"
 set logscale x 2
