@@ -233,29 +233,8 @@ static ZonedGuest *start_failing_rounds(void)
     return start_with_rules(rules->str, STOP);
 }
 
-/* What is in the virtqueue when the VM stops comes behind what is repeated. */
-static void test_host_error_left(void)
-{
-    ZonedGuest *g = start_failing_rounds();
-
-    for (int i = 0; i < ROUNDS; i++) {
-        ZonedRequest failing = WRITE(SEQ + 2 * i, 1);
-        ZonedRequest left = WRITE(SEQ + 2 * i + 1, 1);
-
-        zoned_guest_queue(g, &failing);
-        zoned_guest_kick(g);
-        await_stop(g);
-        zoned_guest_queue(g, &left);
-        cont(g);
-        assert_ok(zoned_guest_wait(g, &failing));
-        assert_ok(zoned_guest_wait(g, &left));
-    }
-    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + 2 * ROUNDS);
-    zoned_guest_stop(g);
-}
-
-/* What is queued before the VM has stopped does so, too. */
-static void test_host_error_behind(void)
+/* What is queued behind a write that fails comes behind its repetition. */
+static void fail_rounds(bool before_stop)
 {
     ZonedGuest *g = start_failing_rounds();
 
@@ -265,14 +244,32 @@ static void test_host_error_behind(void)
 
         zoned_guest_queue(g, &failing);
         zoned_guest_kick(g);
-        zoned_guest_queue(g, &behind);
-        zoned_guest_kick(g);
+        if (before_stop) {
+            zoned_guest_queue(g, &behind);
+            zoned_guest_kick(g);
+        }
         await_stop(g);
+        if (!before_stop) {
+            zoned_guest_queue(g, &behind);
+        }
         cont(g);
         assert_ok(zoned_guest_wait(g, &failing));
         assert_ok(zoned_guest_wait(g, &behind));
     }
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + 2 * ROUNDS);
     zoned_guest_stop(g);
+}
+
+/* The VM stops, but has not stopped yet. */
+static void test_host_error_behind(void)
+{
+    fail_rounds(true);
+}
+
+/* It is in the virtqueue when the VM goes on. */
+static void test_host_error_left(void)
+{
+    fail_rounds(false);
 }
 
 /* Where the VM is not stopped, the guest is told. */
