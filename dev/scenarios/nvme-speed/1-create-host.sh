@@ -11,5 +11,4 @@
 # when the zone is written, is a choice of who uses it; both do the same here.
 # Both go around the host's page cache: a reset of the image is durable when it
 # completes, and would have to wait until all of that is written.
-check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=1G
-check "a raw disk of that size" qemu-img create -f raw disk.raw 1G
+create_disks

@@ -2,6 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Two disks take turns at jobs of fio.
 
+# create_disks: what is compared
+create_disks() {
+    check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=1G
+    check "a raw disk of that size" qemu-img create -f raw disk.raw 1G
+}
+
 # namespace N: its disk; Linux does not always number them alike
 namespace() {
     for block in /sys/block/nvme0n*; do
@@ -25,15 +31,11 @@ requests() {
         sed -n '/"write" :/,$s/^ *"iops" : \([0-9.]*\).*/\1/p' | head -n 1
 }
 
-# Two runs on one disk differ by a tenth, however long they are: many short ones
-# tell more.
-ROUNDS=40
-
 # job NAME OPTIONS...: lines `NAME left|right FIGURE`; the order alternates
 job() {
     name=$1
     shift
-    for round in $(seq $ROUNDS); do
+    for round in $(seq "$rounds"); do
         for side in $([ $((round % 2)) = 0 ] && echo left right ||
                       echo right left); do
             disk=$([ "$side" = left ] && echo "$left" || echo "$right")
@@ -42,10 +44,13 @@ job() {
     done
 }
 
-# measure NAME LEFT RIGHT: all jobs on two disks; the figures are saved as NAME
+# measure NAME LEFT RIGHT [ROUNDS]: all jobs on two disks; the figures are saved
+# as NAME. Two runs on one disk differ by a tenth, however long they are: many
+# short ones tell more.
 measure() {
     left=$2
     right=$3
+    rounds=${4:-40}
     # What a first write costs more in the file of the host comes before; then
     # all zones are full.
     job_of_fio "$left" --bs=1M >/dev/null
@@ -58,7 +63,7 @@ measure() {
                 --iodepth=$depth --offset_increment=256M --size=256M
         done
     } >/tmp/figures
-    equal "each job has its figures" $((3 * 2 * ROUNDS)) \
+    equal "each job has its figures" $((3 * 2 * rounds)) \
         "$(grep -c ' [1-9][0-9.]*$' /tmp/figures)"
     save "$1" </tmp/figures
 }
