@@ -26,21 +26,11 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <liburing.h>
-#include <linux/blkzoned.h>
-#include <linux/fs.h>
-#include <linux/nvme_ioctl.h>
 #include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
-#undef BLOCK_SIZE               /* of linux/fs.h, where it means nothing */
+#include "nvme-ring.h"
 #include "pattern.h"
 
 #define MAX_COUNT 16            /* blocks of an append */
@@ -48,10 +38,6 @@
 #define MAX_DEPTH 256
 #define MAX_COMPLAINTS 10
 #define FLUSH_AFTER 48          /* appends */
-
-#define OPCODE_FLUSH 0x00
-#define OPCODE_ZONE_APPEND 0x7d
-#define FUA (1u << 30)          /* in dword 12 */
 
 #define STATUS_MASK 0x7ff       /* type and code */
 #define ZONE_BOUNDARY_ERROR 0x1b8
@@ -91,13 +77,11 @@ typedef struct Request {
     uint64_t *data;
 } Request;
 
-static int disk, generic, nsid;
-static uint32_t lba_size;
+static NvmeRing nvme;
 static uint64_t seed, zone_sectors;
 static Zone zones[MAX_ZONES];
 static unsigned nr_zones;
 
-static struct io_uring ring;
 static Request requests[MAX_DEPTH];
 static Request *idle[MAX_DEPTH];
 static unsigned nr_idle, depth;
@@ -108,15 +92,9 @@ static uint64_t nr_succeeded, nr_beyond, nr_to_full;
 static unsigned complaints;
 static uint64_t lost;
 
-static void fail(const char *what)
-{
-    printf("not ok %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
 static uint64_t zone_lba(const Zone *zone, uint32_t place)
 {
-    return (zone->start + (uint64_t)place * BLOCK_SIZE) / lba_size;
+    return (zone->start + (uint64_t)place * BLOCK_SIZE) / nvme.lba_size;
 }
 
 /* @number: the append that it is about, or 0 */
@@ -163,28 +141,6 @@ static bool append_is_fua(uint32_t number)
 
 /* The disk */
 
-/* The generic device of /dev/nvme0n1 is /dev/ng0n1. */
-static void open_disk(const char *name)
-{
-    char generic_name[64];
-    unsigned ctrl, ns;
-
-    if (sscanf(name, "/dev/nvme%un%u", &ctrl, &ns) != 2) {
-        errno = EINVAL;
-        fail(name);
-    }
-    snprintf(generic_name, sizeof(generic_name), "/dev/ng%un%u", ctrl, ns);
-    disk = open(name, O_RDWR | O_DIRECT);
-    if (disk < 0 || ioctl(disk, BLKSSZGET, &lba_size) < 0) {
-        fail(name);
-    }
-    generic = open(generic_name, O_RDWR);
-    nsid = ioctl(generic, NVME_IOCTL_ID);
-    if (nsid <= 0) {
-        fail(generic_name);
-    }
-}
-
 /* The zone that starts at @sector */
 static struct blk_zone report_zone(uint64_t sector)
 {
@@ -193,7 +149,7 @@ static struct blk_zone report_zone(uint64_t sector)
         struct blk_zone zone;
     } report = { .header = { .sector = sector, .nr_zones = 1 } };
 
-    if (ioctl(disk, BLKREPORTZONE, &report) < 0 ||
+    if (ioctl(nvme.disk, BLKREPORTZONE, &report) < 0 ||
         report.header.nr_zones != 1) {
         fail("a report of a zone");
     }
@@ -228,14 +184,7 @@ static void set_up_zones(unsigned first)
 
 static void empty(Zone *zone)
 {
-    struct blk_zone_range range = {
-        .sector = zone->start / 512,
-        .nr_sectors = zone_sectors,
-    };
-
-    if (ioctl(disk, BLKRESETZONE, &range) < 0) {
-        fail("reset a zone");
-    }
+    nvme_empty(&nvme, zone->start, zone_sectors * 512);
     zone->first = zone->asked = zone->filled = 0;
     zone->nr_appended = zone->nr_flushed = zone->nr_noted = 0;
     memset(zone->owner, 0, zone->capacity * sizeof(*zone->owner));
@@ -245,40 +194,11 @@ static void empty(Zone *zone)
 
 static void set_up_ring(void)
 {
-    int result = io_uring_queue_init(depth + 1, &ring, IORING_SETUP_SQE128 |
-                                     IORING_SETUP_CQE32);
-
-    if (result < 0) {
-        errno = -result;
-        fail("io_uring");
-    }
+    nvme_set_up(&nvme, depth + 1);      /* and a flush */
     for (unsigned i = 0; i < depth; i++) {
         requests[i].data = aligned_alloc(BLOCK_SIZE, MAX_COUNT * BLOCK_SIZE);
         idle[nr_idle++] = &requests[i];
     }
-}
-
-/* A command of NVMe's, whose completion will have @opaque */
-static struct nvme_uring_cmd *new_command(uint8_t opcode, void *opaque)
-{
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-    struct nvme_uring_cmd *command;
-
-    if (!sqe) {
-        errno = EBUSY;
-        fail("io_uring");
-    }
-    command = (void *)sqe->cmd;
-    /* The second half of an entry is no part of its type. */
-    memset(sqe, 0, offsetof(struct io_uring_sqe, cmd));
-    memset(command, 0, sizeof(*command));
-    sqe->opcode = IORING_OP_URING_CMD;
-    sqe->fd = generic;
-    sqe->cmd_op = NVME_URING_CMD_IO;
-    io_uring_sqe_set_data(sqe, opaque);
-    command->opcode = opcode;
-    command->nsid = nsid;
-    return command;
 }
 
 static void send_append(uint32_t number)
@@ -286,8 +206,6 @@ static void send_append(uint32_t number)
     Zone *zone = append_zone(number);
     uint32_t count = append_count(number);
     Request *request = idle[--nr_idle];
-    struct nvme_uring_cmd *command = new_command(OPCODE_ZONE_APPEND, request);
-    uint64_t start = zone->start / lba_size;
 
     request->number = number;
     request->zone = zone;
@@ -296,12 +214,9 @@ static void send_append(uint32_t number)
         block_fill(request->data + i * BLOCK_WORDS, seed, zone->index, i,
                    number);
     }
-    command->addr = (uintptr_t)request->data;
-    command->data_len = count * BLOCK_SIZE;
-    command->cdw10 = start;
-    command->cdw11 = start >> 32;
-    command->cdw12 = (count * (BLOCK_SIZE / lba_size) - 1) |
-                     (append_is_fua(number) ? FUA : 0);
+    nvme_data_command(&nvme, OPCODE_ZONE_APPEND, request, zone->start,
+                      request->data, count * BLOCK_SIZE,
+                      append_is_fua(number) ? FUA : 0);
     zone->asked += count;
     zone->in_flight++;
 }
@@ -309,7 +224,7 @@ static void send_append(uint32_t number)
 /* Flush what has completed; appends that are in flight go on. */
 static void send_flush(void)
 {
-    new_command(OPCODE_FLUSH, NULL);
+    nvme_command(&nvme, OPCODE_FLUSH, NULL);
     flushing = true;
     nr_unflushed = 0;
     for (unsigned i = 0; i < nr_zones; i++) {
@@ -343,7 +258,7 @@ static void end_flush(int status)
 static void keep_place(Zone *zone, uint32_t number, uint64_t lba)
 {
     uint32_t count = append_count(number);
-    uint64_t offset = lba * lba_size - zone->start;
+    uint64_t offset = lba * nvme.lba_size - zone->start;
     uint32_t place = offset / BLOCK_SIZE;
 
     if (lba < zone_lba(zone, zone->first) || offset % BLOCK_SIZE ||
@@ -407,17 +322,12 @@ static void end_append(Request *request, int result, uint64_t lba)
     }
 }
 
-/* Send what has been prepared, and wait for something to complete. */
 static void wait_for_completions(void)
 {
     struct io_uring_cqe *cqe;
-    int result = io_uring_submit_and_wait(&ring, 1);
 
-    if (result < 0 && result != -EINTR) {
-        errno = -result;
-        fail("io_uring");
-    }
-    while (io_uring_peek_cqe(&ring, &cqe) == 0) {
+    nvme_wait(&nvme);
+    while (io_uring_peek_cqe(&nvme.ring, &cqe) == 0) {
         Request *request = io_uring_cqe_get_data(cqe);
 
         if (request) {
@@ -425,7 +335,7 @@ static void wait_for_completions(void)
         } else {
             end_flush(cqe->res);
         }
-        io_uring_cqe_seen(&ring, cqe);
+        io_uring_cqe_seen(&nvme.ring, cqe);
     }
 }
 
@@ -436,7 +346,7 @@ static const uint64_t *read_block(const Zone *zone, uint32_t place)
 {
     static uint64_t words[BLOCK_WORDS] __attribute__((aligned(BLOCK_SIZE)));
     off_t offset = zone->start + (uint64_t)place * BLOCK_SIZE;
-    ssize_t n = pread(disk, words, BLOCK_SIZE, offset);
+    ssize_t n = pread(nvme.disk, words, BLOCK_SIZE, offset);
 
     if (n != BLOCK_SIZE) {
         complain(zone, zone_lba(zone, place), zone->owner[place],
@@ -535,7 +445,7 @@ static void set_up(char **args)
         errno = EINVAL;
         fail("number of zones");
     }
-    open_disk(args[0]);
+    nvme_open(&nvme, args[0]);
     set_up_zones(strtoul(args[2], NULL, 0));
 }
 
