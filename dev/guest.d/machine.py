@@ -20,7 +20,7 @@ KITS = {'6.12': GUEST / 'kit', 'unstable': GUEST / 'kit-unstable'}
 MAX_STARTS = 3
 
 # What steps may use: in the guest, and on the host.
-STEP_LIBRARY = ('assert.sh', 'zones.sh', 'load.sh')
+STEP_LIBRARY = ('assert.sh', 'zones.sh', 'load.sh', 'export.sh')
 
 # name: (its -device arguments, its name in the guest)
 DEVICES = {
