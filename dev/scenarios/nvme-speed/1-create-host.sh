@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # device: nvme
 # needs: fio
-# minutes: 12
+# minutes: 20
 # seconds: 1200
 # fio on a zoned image and on a namespace whose zones are kept in memory take
 # turns.

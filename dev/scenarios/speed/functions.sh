@@ -31,15 +31,35 @@ requests() {
         sed -n '/"write" :/,$s/^ *"iops" : \([0-9.]*\).*/\1/p' | head -n 1
 }
 
-# job NAME OPTIONS...: lines `NAME left|right FIGURE`; the order alternates
+# namespace_of DISK: itself if it is an NVMe namespace
+namespace_of() {
+    case $1 in
+    /dev/nvme*) echo "$1" ;;
+    *) export_disk "$1" ;;
+    esac
+}
+
+# appends NAMESPACE ZONES: in a second, 32 in flight, or as many writes if it
+# has no zones
+appends() {
+    case $(cat "/sys/block/${1##*/}/queue/zoned") in
+    none) command='write' ;;
+    *) command='append' ;;
+    esac
+    nvme-rate $command "$1" 0x4000000 "$2" 32 1
+}
+
+# job NAME requests|appends OPTIONS...: lines `NAME left|right FIGURE`; the
+# order alternates
 job() {
     name=$1
-    shift
+    measured=$2
+    shift 2
     for round in $(seq "$rounds"); do
         for side in $([ $((round % 2)) = 0 ] && echo left right ||
                       echo right left); do
             disk=$([ "$side" = left ] && echo "$left" || echo "$right")
-            echo "$name $side $(requests "$disk" "$@")"
+            echo "$name $side $("$measured" "$disk" "$@")"
         done
     done
 }
@@ -56,14 +76,19 @@ measure() {
     job_of_fio "$left" --bs=1M >/dev/null
     job_of_fio "$right" --bs=1M >/dev/null
     {
-        job "4 KiB, one writer" --bs=4k --iodepth=1
+        job "4 KiB, one writer" requests --bs=4k --iodepth=1
         # In a zone, Linux has one write in flight, however many it is given.
         for depth in 1 4; do
-            job "64 KiB, four writers, depth $depth" --bs=64k --numjobs=4 \
-                --iodepth=$depth --offset_increment=256M --size=256M
+            job "64 KiB, four writers, depth $depth" requests --bs=64k \
+                --numjobs=4 --iodepth=$depth --offset_increment=256M --size=256M
+        done
+        left=$(namespace_of "$left")
+        right=$(namespace_of "$right")
+        for zones in 1 4; do
+            job "4 KiB appends, zones: $zones" appends $zones
         done
     } >/tmp/figures
-    equal "each job has its figures" $((3 * 2 * rounds)) \
+    equal "each job has its figures" $((5 * 2 * rounds)) \
         "$(grep -c ' [1-9][0-9.]*$' /tmp/figures)"
     save "$1" </tmp/figures
 }
