@@ -10,6 +10,10 @@ from qmp import Qmp  # noqa: E402, pylint: disable=wrong-import-position
 
 STEP_MIB = 24
 
+# Of the device, so that the guest's writers wait for each other whatever else
+# the host does: what waits when the VM stops is sent then, and fails as well.
+WRITES_PER_SECOND = 100
+
 
 def appends(qmp):
     """Zone appends of all disks so far: (all, failed)."""
@@ -18,9 +22,17 @@ def appends(qmp):
             sum(s['failed_zone_append_operations'] for s in stats))
 
 
+def limit_writes(qmp):
+    """Of the guest's only disk"""
+    device, = [d['qdev'] for d in qmp.command('query-block')]
+    qmp.command('block_set_io_throttle', id=device, bps=0, bps_rd=0, bps_wr=0,
+                iops=0, iops_rd=0, iops_wr=WRITES_PER_SECOND)
+
+
 def main():
     """Until the VM ends."""
     qmp = Qmp(sys.argv[1])
+    limit_writes(qmp)
     size = STEP_MIB
     errors, nospace, stops, counted = 0, 0, 0, (0, 0)
     try:
