@@ -15,6 +15,14 @@
  * fails, even the last flush, the blocks are dirty again: nobody knows what the
  * file has kept of them.
  *
+ * What is read when the image is opened may be in a cache only, as the process
+ * that wrote it may have died before its flush.  It is true, for the same
+ * reason; but it is not durable, and the old entries may come back.  So all
+ * blocks are dirty then, and there is doubt (zoned_commit_doubt()) until they
+ * were written once by us: a flush alone would not do, as the block layer
+ * leaves it out for a file that this process has not written, and a kernel that
+ * once failed to write a page may not try again.
+ *
  * Between 1 and 3 zones go on changing.  Writes only add data behind the
  * address that was taken, and what takes data away (reset) holds the zone to
  * itself until it is committed; so the address stays true.
@@ -24,7 +32,11 @@
  * others in the same blocks, whose data may not be durable yet, it writes what
  * the file says already.  That is true, even if it comes from a commit that has
  * failed: an entry is written behind a flush of its data, and that data is not
- * overwritten until the failure is settled.  And no zone becomes active by it.
+ * overwritten while there is doubt.  And no zone becomes active by it.  A reset
+ * of all zones leaves no others, so it is a commit of everything without 2.
+ *
+ * Those who come while a commit runs wait, and the first of them does the next
+ * one for them all.  If that fails, it fails for them all.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -36,25 +48,46 @@
 QEMU_BUILD_BUG_ON(ZONED_ZONES_PER_DIRTY_BIT * ZONED_ENTRY_SIZE !=
                   ZONED_TABLE_BLOCK);
 
-/* What one commit writes. */
-typedef struct CommitBatch {
+struct ZonedCommitRequest {
     bool all;                   /* all changes, or those of @first to @last? */
     uint32_t first;
     uint32_t last;
+
+    /* While it waits: */
+    bool leads;                 /* it is to do the next commit */
+    int ret;                    /* else the result of who did it */
+    ZonedWaiter waiter;
+    QSIMPLEQ_ENTRY(ZonedCommitRequest) next;
+};
+
+/* What one commit writes. */
+typedef struct CommitBatch {
+    /* Those who are served with it, besides the one who does it. */
+    QSIMPLEQ_HEAD(, ZonedCommitRequest) served;
+
+    bool all;                   /* all changes, or those of @first to @last? */
+    uint32_t first;
+    uint32_t last;
+    bool adds_data;             /* entries may claim data not yet flushed */
     unsigned long *blocks;      /* the blocks of the table that it writes */
     uint32_t nr_blocks;
     uint64_t *buf;              /* their contents, one behind the other */
 
-    /* If @all: its number, and what it settles, see ZonedCommit, ZonedZones */
+    /* If @all: its number, and how many lingering resources it frees */
     uint64_t number;
-    uint64_t nr_resets_failed;
-    uint32_t nr_unsettled;
+    uint32_t nr_lingering;
 } CommitBatch;
 
 void zoned_commit_init(ZonedCommit *commit)
 {
     *commit = (ZonedCommit) {};
-    qemu_co_queue_init(&commit->waiters);
+    QSIMPLEQ_INIT(&commit->waiting);
+}
+
+void zoned_commit_doubt(ZonedCommit *commit)
+{
+    /* One that runs now may have begun before. */
+    commit->needed = commit->nr_begun + 1;
 }
 
 /* Blocks of the zone table. */
@@ -107,7 +140,7 @@ static void encode_block(BDRVZonedState *s, uint32_t block, uint64_t *raw)
 /* Is zone @i one whose changes @batch makes durable? */
 static bool is_in_batch(const CommitBatch *batch, uint32_t i)
 {
-    return batch->all || (i >= batch->first && i <= batch->last);
+    return i >= batch->first && i <= batch->last;
 }
 
 /*
@@ -153,26 +186,6 @@ static int coroutine_fn GRAPH_RDLOCK keep_others(BlockDriverState *bs,
     return ret;
 }
 
-/* Moves the dirty blocks of @batch into it, without their contents. */
-static void take_dirty_blocks(BDRVZonedState *s, CommitBatch *batch)
-{
-    ZonedZones *z = &s->zones;
-    uint32_t nr = table_blocks(s);
-    uint32_t nr_dirty = z->nr_dirty;
-
-    bitmap_copy(batch->blocks, z->dirty, nr);
-    if (!batch->all) {
-        uint32_t end = batch->last / ZONED_ZONES_PER_DIRTY_BIT + 1;
-
-        bitmap_clear(batch->blocks, 0,
-                     batch->first / ZONED_ZONES_PER_DIRTY_BIT);
-        bitmap_clear(batch->blocks, end, nr - end);
-    }
-    bitmap_andnot(z->dirty, z->dirty, batch->blocks, nr);
-    z->nr_dirty = bitmap_count_one(z->dirty, nr);
-    batch->nr_blocks = nr_dirty - z->nr_dirty;
-}
-
 /*
  * Moves what @batch is to write into it.  A zone that changes meanwhile is
  * dirty again, whatever the batch says of it.  Takes the lock.
@@ -190,7 +203,8 @@ static int coroutine_fn GRAPH_RDLOCK take_batch(BlockDriverState *bs,
         return -ENOMEM;
     }
     qemu_spin_lock(&s->lock);
-    take_dirty_blocks(s, batch);
+    batch->nr_blocks = zoned_zones_take_dirty(&s->zones, batch->blocks,
+                                              batch->first, batch->last);
     qemu_spin_unlock(&s->lock);
     if (batch->nr_blocks == 0) {
         return 0;
@@ -209,15 +223,6 @@ static int coroutine_fn GRAPH_RDLOCK take_batch(BlockDriverState *bs,
         raw += ZONED_ZONES_PER_DIRTY_BIT;
     }
     return ret;
-}
-
-/* Gives back what could not be written; called with the lock. */
-static void untake_batch(BDRVZonedState *s, const CommitBatch *batch)
-{
-    uint32_t nr = table_blocks(s);
-
-    bitmap_or(s->zones.dirty, s->zones.dirty, batch->blocks, nr);
-    s->zones.nr_dirty = bitmap_count_one(s->zones.dirty, nr);
 }
 
 /* Writes @batch, a run of adjacent blocks at a time. */
@@ -253,7 +258,7 @@ static int coroutine_fn GRAPH_RDLOCK commit_batch(BlockDriverState *bs,
     if (batch->nr_blocks == 0) {
         return 0;
     }
-    if (batch->all) {
+    if (batch->adds_data) {
         ret = bdrv_co_flush(bs->file->bs);
     }
     if (ret == 0) {
@@ -266,107 +271,130 @@ static int coroutine_fn GRAPH_RDLOCK commit_batch(BlockDriverState *bs,
 }
 
 /*
- * Waits until @batch may be committed, which becomes a commit of everything if
- * that serves others, see zoned_co_commit_reset().  Called and returns with the
- * lock.  Returns false if there is nothing left to do.
+ * Waits until @r may be committed.  Called and returns with the lock.
+ * Returns false if somebody else has done it, with result @r->ret.
  */
-static bool coroutine_fn begin_commit(BDRVZonedState *s, CommitBatch *batch)
+static bool coroutine_fn wait_for_turn(BDRVZonedState *s, ZonedCommitRequest *r)
 {
     ZonedCommit *commit = &s->commit;
-    /* One that runs now may have begun before our changes. */
-    uint64_t next = commit->nr_begun + 1;
 
-    commit->nr_waiting++;
-    while (commit->running && commit->nr_done < next) {
-        qemu_co_queue_wait(&commit->waiters, &s->lock);
+    if (!commit->running) {
+        commit->running = true;
+        return true;
     }
-    commit->nr_waiting--;
+    /* What runs now may have begun before our changes. */
+    r->leads = false;
+    QSIMPLEQ_INSERT_TAIL(&commit->waiting, r, next);
+    zoned_wait(s, &r->waiter);
+    return r->leads;
+}
 
-    if (commit->nr_done >= next) {
-        return false;
-    }
-    if (s->zones.nr_dirty == 0) {
-        /*
-         * The image has it all.  So it has what resets have made durable and
-         * not counted; and what they could not make durable, if another commit
-         * did so before they had counted it.
-         */
-        s->zones.nr_unsettled = 0;
-        commit->nr_resets_settled = commit->nr_resets_failed;
-        return false;
-    }
-    if (commit->nr_waiting > 0 || zoned_resets_unsettled(s) ||
-        zoned_zones_need_commit(&s->zones)) {
-        batch->all = true;
-    }
+/*
+ * Decides what is to be committed for @r, and for all who wait meanwhile.
+ * Called with the lock.  Returns false if there is nothing to do.
+ */
+static bool begin_batch(BDRVZonedState *s, const ZonedCommitRequest *r,
+                        CommitBatch *batch)
+{
+    ZonedCommit *commit = &s->commit;
+    uint32_t last_zone = s->header.geo.nr_zones - 1;
+    bool reset_all = !r->all && r->first == 0 && r->last == last_zone;
+
+    QSIMPLEQ_INIT(&batch->served);
+    QSIMPLEQ_CONCAT(&batch->served, &commit->waiting);
+    batch->adds_data = r->all || !QSIMPLEQ_EMPTY(&batch->served) ||
+                       zoned_commit_in_doubt(commit) ||
+                       (zoned_zones_need_commit(&s->zones) && !reset_all);
+    batch->all = batch->adds_data || reset_all;
+    batch->first = batch->all ? 0 : r->first;
+    batch->last = batch->all ? last_zone : r->last;
     if (batch->all) {
         batch->number = ++commit->nr_begun;
-        batch->nr_resets_failed = commit->nr_resets_failed;
-        batch->nr_unsettled = s->zones.nr_unsettled;
+        batch->nr_lingering = zoned_zones_nr_lingering(&s->zones);
     }
-    commit->running = true;
-    return true;
+    return zoned_zones_is_dirty(&s->zones);
 }
 
-/* @batch was committed with result @ret.  Called with the lock. */
-static void coroutine_fn end_commit(BDRVZonedState *s, const CommitBatch *batch,
-                                    int ret)
+/*
+ * @batch was committed with result @ret, or there was nothing to do: the image
+ * has it all.  Called with the lock.
+ */
+static void end_batch(BDRVZonedState *s, CommitBatch *batch, int ret,
+                      ZonedWakeList *wake)
 {
     ZonedCommit *commit = &s->commit;
+    ZonedCommitRequest *r;
 
     if (ret < 0 && batch->blocks) {
-        untake_batch(s, batch);
+        zoned_zones_untake_dirty(&s->zones, batch->blocks);
     } else if (ret == 0 && batch->all) {
-        s->zones.nr_unsettled -= batch->nr_unsettled;
-        commit->nr_resets_settled = batch->nr_resets_failed;
+        zoned_zones_free_lingering(&s->zones, batch->nr_lingering);
         commit->nr_done = batch->number;
     }
-    commit->running = false;
-    qemu_co_queue_restart_all(&commit->waiters);
+
+    while ((r = QSIMPLEQ_FIRST(&batch->served))) {
+        QSIMPLEQ_REMOVE_HEAD(&batch->served, next);
+        r->ret = ret;
+        zoned_wake(wake, &r->waiter);
+    }
+    r = QSIMPLEQ_FIRST(&commit->waiting);
+    if (r) {
+        QSIMPLEQ_REMOVE_HEAD(&commit->waiting, next);
+        r->leads = true;
+        zoned_wake(wake, &r->waiter);
+    } else {
+        commit->running = false;
+    }
 }
 
-/* Commits what @batch says, or more. */
+/* Commits what @r asks for, or more. */
 static int coroutine_fn GRAPH_RDLOCK co_commit(BlockDriverState *bs,
-                                               CommitBatch *batch)
+                                               ZonedCommitRequest *r)
 {
     BDRVZonedState *s = bs->opaque;
+    ZonedWakeList wake = QSIMPLEQ_HEAD_INITIALIZER(wake);
+    CommitBatch batch = {};
     bool begun;
-    int ret;
+    int ret = 0;
 
     qemu_spin_lock(&s->lock);
-    begun = begin_commit(s, batch);
+    if (!wait_for_turn(s, r)) {
+        qemu_spin_unlock(&s->lock);
+        return r->ret;
+    }
+    begun = begin_batch(s, r, &batch);
     qemu_spin_unlock(&s->lock);
-    if (!begun) {
-        return 0;
-    }
 
-    ret = take_batch(bs, batch);
-    trace_zoned_commit_begin(bs, batch->all, batch->nr_blocks);
-    if (ret == 0) {
-        ret = commit_batch(bs, batch);
+    if (begun) {
+        ret = take_batch(bs, &batch);
+        trace_zoned_commit_begin(bs, batch.all, batch.nr_blocks);
+        if (ret == 0) {
+            ret = commit_batch(bs, &batch);
+        }
+        trace_zoned_commit_end(bs, ret);
     }
-    trace_zoned_commit_end(bs, ret);
 
     qemu_spin_lock(&s->lock);
-    end_commit(s, batch, ret);
+    end_batch(s, &batch, ret, &wake);
     qemu_spin_unlock(&s->lock);
+    zoned_wake_all(&wake);
 
-    qemu_vfree(batch->buf);
-    g_free(batch->blocks);
+    qemu_vfree(batch.buf);
+    g_free(batch.blocks);
     return ret;
 }
 
 int coroutine_fn zoned_co_commit(BlockDriverState *bs)
 {
-    CommitBatch batch = { .all = true };
+    ZonedCommitRequest r = { .all = true };
 
-    return co_commit(bs, &batch);
+    return co_commit(bs, &r);
 }
 
 int coroutine_fn zoned_co_commit_reset(BlockDriverState *bs, uint32_t first,
                                        uint32_t last)
 {
-    CommitBatch batch = { .first = first, .last = last };
+    ZonedCommitRequest r = { .first = first, .last = last };
 
-    return co_commit(bs, &batch);
+    return co_commit(bs, &r);
 }

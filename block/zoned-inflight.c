@@ -1,17 +1,14 @@
 /*
  * zoned block format driver: the order of writes and zone operations
  *
- * Any number of writes may be in flight in a zone, and the file completes them
- * in any order.  They are acknowledged in the order of their addresses: so what
- * is acknowledged is contiguous, and below the write pointer there is never a
- * hole.  If one fails, those behind it fail with it; when all of them are done,
- * the write pointer goes back to where the failed one began.
+ * See the head of zoned.h for the life of a write.
  *
- * Whoever sent them goes on from there.  A guest with a queue does not know of
- * the failure when it sends its next write, which starts where the failed ones
- * ended.  That is no mistake of the guest, so such a write fails with the error
- * of the host as well (see @lost_end), and a VM that is stopped by it repeats
- * them all.
+ * What has to wait does so in a line: the writes of a zone in that of its
+ * flight, operations on zones in that of all exclusions.  A ticket says what
+ * came first where the two meet.  Nothing is woken to try again: whoever takes
+ * an obstacle away begins, under the lock, the writes that can begin now, and
+ * wakes them when that is done.  So nothing overtakes what waits, whichever
+ * thread it comes from.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,189 +16,223 @@
 #include "zoned.h"
 #include "trace.h"
 
-/* What is in flight in one zone. */
+/* What is in flight in one zone, or waits to be. */
 struct ZonedFlight {
+    uint32_t zone;
+
     /* In the order of their addresses, without gaps; the last ends at the WP */
     QTAILQ_HEAD(, ZonedWrite) writes;
+
+    /* The first of @writes whose data is not in the file; NULL: none. */
+    ZonedWrite *unwritten;
 
     /* How many of @writes are not done. */
     uint32_t nr_pending;
 
     /*
      * The error of the first of @writes, which has failed.  While this is set,
-     * the zone takes no new writes, and none is acknowledged.
+     * no write begins in the zone, and none is acknowledged.
      */
     int error;
-
-    /*
-     * Writes up to this byte of the device have failed with @lost_error, and
-     * nothing was written to the zone since; the node had been drained so often
-     * by then.  Only valid if @lost_error is set.
-     */
-    uint64_t lost_end;
-    uint64_t lost_drains;
-    int lost_error;
-
-    /* Those who wait until nothing is in flight. */
-    CoQueue idle;
-
-    /* Those who wait until the data of earlier writes is in the file. */
-    CoQueue flushers;
 
     /* Data that is to be taken back may be in the image already. */
     bool revoked;
 
-    /* One that is put away is as flight_new() has made it: all unused. */
+    /* Those that have yet to begin, in the order in which they came. */
+    QTAILQ_HEAD(, ZonedWrite) waiting;
+
+    /* The first of @waiting is committing, as it cannot begin before. */
+    bool committing;
+
+    /*
+     * The exclusion that waits for @writes or @waiting.  There is never more
+     * than one: others for the same zone wait for that one.
+     */
+    ZonedExclusion *excluder;
+
+    QLIST_ENTRY(ZonedFlight) in_bucket;
+    QLIST_ENTRY(ZonedFlight) next;      /* in @flights or @unused */
 };
 
-static bool flight_is_busy(const ZonedFlight *f)
-{
-    return f && !QTAILQ_EMPTY(&f->writes);
-}
+/* A rollback that is to be traced when the lock is free. */
+typedef struct Rollback {
+    bool happened;
+    uint64_t from;
+    uint64_t to;
+    int error;
+} Rollback;
 
-/* Lets all others go on that can in this thread. */
-static void coroutine_fn take_turns(void)
+void coroutine_fn zoned_take_turns(void)
 {
     aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
     qemu_coroutine_yield();
 }
 
-void coroutine_fn zoned_pause(BDRVZonedState *s, uint32_t nr)
+void coroutine_fn zoned_wait(BDRVZonedState *s, ZonedWaiter *me)
 {
-    if (nr == 0 || nr % ZONED_ZONES_PER_LOCK != 0) {
-        return;
-    }
+    me->co = qemu_coroutine_self();
+    me->waits = true;
     qemu_spin_unlock(&s->lock);
-    if (nr % ZONED_ZONES_PER_TURN == 0) {
-        take_turns();
-    }
+    qemu_coroutine_yield();
     qemu_spin_lock(&s->lock);
 }
 
-bool zoned_inflight_init(ZonedInflight *in, uint32_t nr_zones)
+void zoned_wake(ZonedWakeList *wake, ZonedWaiter *waiter)
 {
-    uint32_t nr_chunks = DIV_ROUND_UP(nr_zones, ZONED_ZONES_PER_CHUNK);
-
-    *in = (ZonedInflight) {
-        .chunks = g_try_new0(ZonedFlight **, nr_chunks),
-        .nr_chunks = nr_chunks,
-    };
-    QLIST_INIT(&in->exclusions);
-    return in->chunks;
+    if (waiter->waits) {
+        waiter->waits = false;
+        QSIMPLEQ_INSERT_TAIL(wake, waiter, next);
+    }
 }
 
-static void free_chunk(ZonedFlight **chunk)
+void coroutine_fn zoned_wake_all(ZonedWakeList *wake)
 {
-    if (!chunk) {
-        return;
+    ZonedWaiter *waiter;
+
+    while ((waiter = QSIMPLEQ_FIRST(wake))) {
+        Coroutine *co = waiter->co;
+
+        /* It is on the stack of the coroutine. */
+        QSIMPLEQ_REMOVE_HEAD(wake, next);
+        /*
+         * Not aio_co_wake(): if we run in the same thread, that would let them
+         * run right behind us, but in front of what our caller is about to
+         * submit when it hears of our success; and what they submit in turn
+         * would begin first.
+         */
+        aio_co_schedule(qemu_coroutine_get_aio_context(co), co);
     }
-    for (uint32_t j = 0; j < ZONED_ZONES_PER_CHUNK; j++) {
-        if (chunk[j]) {
-            assert(!flight_is_busy(chunk[j]));
-            g_free(chunk[j]);
-        }
-    }
-    g_free(chunk);
+}
+
+void zoned_inflight_init(ZonedInflight *in)
+{
+    *in = (ZonedInflight) {};
+    QTAILQ_INIT(&in->exclusions);
 }
 
 void zoned_inflight_destroy(ZonedInflight *in)
 {
-    for (uint32_t c = 0; in->chunks && c < in->nr_chunks; c++) {
-        free_chunk(in->chunks[c]);
+    ZonedFlight *f;
+
+    assert(QLIST_EMPTY(&in->flights));
+    while ((f = QLIST_FIRST(&in->unused))) {
+        QLIST_REMOVE(f, next);
+        g_free(f);
     }
-    g_clear_pointer(&in->spare, g_free);
-    g_clear_pointer(&in->chunks, g_free);
 }
 
-static ZonedFlight *flight_new(void)
+static unsigned bucket_of(uint32_t i)
 {
-    ZonedFlight *f = g_new0(ZonedFlight, 1);
+    return i % ZONED_FLIGHT_BUCKETS;
+}
 
-    QTAILQ_INIT(&f->writes);
-    qemu_co_queue_init(&f->idle);
-    qemu_co_queue_init(&f->flushers);
+/* What is in flight in zone @i, or NULL.  Called with the lock. */
+static ZonedFlight *flight_of(const ZonedInflight *in, uint32_t i)
+{
+    ZonedFlight *f;
+
+    QLIST_FOREACH(f, &in->buckets[bucket_of(i)], in_bucket) {
+        if (f->zone == i) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * The same, but there is one.  Called with the lock, which is released if memory
+ * has to be allocated.
+ */
+static ZonedFlight *flight_get(BDRVZonedState *s, uint32_t i)
+{
+    ZonedInflight *in = &s->inflight;
+    ZonedFlight *f;
+
+    while (!(f = flight_of(in, i)) && !(f = QLIST_FIRST(&in->unused))) {
+        qemu_spin_unlock(&s->lock);
+        f = g_new0(ZonedFlight, 1);
+        QTAILQ_INIT(&f->writes);
+        QTAILQ_INIT(&f->waiting);
+        qemu_spin_lock(&s->lock);
+        QLIST_INSERT_HEAD(&in->unused, f, next);
+    }
+    if (QTAILQ_EMPTY(&f->writes) && QTAILQ_EMPTY(&f->waiting)) {
+        QLIST_REMOVE(f, next);
+        f->zone = i;
+        QLIST_INSERT_HEAD(&in->flights, f, next);
+        QLIST_INSERT_HEAD(&in->buckets[bucket_of(i)], f, in_bucket);
+    }
     return f;
 }
 
-/* What is in flight in zone @i; NULL: nothing. */
-static ZonedFlight *flight_of(const ZonedInflight *in, uint32_t i)
+/* Does @f hold up exclusion @ex, which has one of its zones?  With the lock. */
+static bool flight_hinders(const ZonedFlight *f, const ZonedExclusion *ex)
 {
-    ZonedFlight **chunk = in->chunks[i / ZONED_ZONES_PER_CHUNK];
+    const ZonedWrite *w = QTAILQ_FIRST(&f->waiting);
 
-    return chunk ? chunk[i % ZONED_ZONES_PER_CHUNK] : NULL;
+    return (ex->drain && !QTAILQ_EMPTY(&f->writes)) ||
+           (w && w->ticket < ex->ticket);
 }
 
-static ZonedFlight *flight_get(ZonedInflight *in, uint32_t i)
+/*
+ * Something was taken out of @f: lets go on who waits for that, and puts @f away
+ * if it has nothing left.  Called with the lock.
+ */
+static inline void flight_update(ZonedInflight *in, ZonedFlight *f,
+                                 ZonedWakeList *wake)
 {
-    ZonedFlight ***chunk = &in->chunks[i / ZONED_ZONES_PER_CHUNK];
-    ZonedFlight **f;
-
-    if (!*chunk) {
-        *chunk = g_new0(ZonedFlight *, ZONED_ZONES_PER_CHUNK);
+    if (f->excluder && !flight_hinders(f, f->excluder)) {
+        zoned_wake(wake, &f->excluder->waiter);
+        f->excluder = NULL;
     }
-    f = &(*chunk)[i % ZONED_ZONES_PER_CHUNK];
-    if (!*f) {
-        *f = in->spare ?: flight_new();
-        in->spare = NULL;
-        in->nr_flights++;
-    }
-    return *f;
-}
-
-static void flight_put(ZonedInflight *in, uint32_t i, ZonedFlight *f)
-{
-    in->chunks[i / ZONED_ZONES_PER_CHUNK][i % ZONED_ZONES_PER_CHUNK] = NULL;
-    in->nr_flights--;
-    if (in->spare) {
-        g_free(f);
-    } else {
-        in->spare = f;
-    }
-}
-
-/* Nothing is in flight in zone @i, whose flight is @f, any more. */
-static void coroutine_fn flight_idle(ZonedInflight *in, uint32_t i,
-                                     ZonedFlight *f)
-{
-    if (!qemu_co_queue_empty(&f->idle)) {
-        qemu_co_queue_restart_all(&f->idle);
-    }
-    if (!f->lost_error) {
-        flight_put(in, i, f);
+    if (QTAILQ_EMPTY(&f->writes) && QTAILQ_EMPTY(&f->waiting)) {
+        QLIST_REMOVE(f, in_bucket);
+        QLIST_REMOVE(f, next);
+        QLIST_INSERT_HEAD(&in->unused, f, next);
     }
 }
 
 uint64_t zoned_inflight_stable(const BDRVZonedState *s, uint32_t i)
 {
     const ZonedFlight *f = flight_of(&s->inflight, i);
-    const ZonedWrite *w;
 
-    if (f) {
-        QTAILQ_FOREACH(w, &f->writes, next) {
-            if (!w->written) {
-                return w->offset;
-            }
-        }
-    }
-    return zoned_zones_end(&s->zones, i);
+    return f && f->unwritten ? f->unwritten->offset
+                             : zoned_zones_end(&s->zones, i);
 }
 
-/* The byte of the device up to which all writes of the zone are acknowledged */
-static uint64_t acknowledged_end(const BDRVZonedState *s, uint32_t i,
-                                 const ZonedFlight *f)
+/* The byte of the device up to which all writes of @f are acknowledged. */
+static uint64_t acknowledged_end(const BDRVZonedState *s, const ZonedFlight *f)
 {
     const ZonedWrite *w = QTAILQ_FIRST(&f->writes);
 
-    return w ? w->offset : zoned_zones_end(&s->zones, i);
+    return w ? w->offset : zoned_zones_end(&s->zones, f->zone);
 }
 
-/* The exclusion that holds a zone of @first to @last, or NULL. */
+uint64_t zoned_inflight_acknowledged(BDRVZonedState *s, uint32_t i)
+{
+    const ZonedFlight *f;
+    uint64_t end;
+
+    qemu_spin_lock(&s->lock);
+    f = flight_of(&s->inflight, i);
+    end = f ? acknowledged_end(s, f) : zoned_zones_end(&s->zones, i);
+    qemu_spin_unlock(&s->lock);
+    return end;
+}
+
+/*
+ * The exclusion that came before @ticket and has a zone of @first to @last, or
+ * NULL.  Called with the lock.
+ */
 static ZonedExclusion *find_exclusion(const ZonedInflight *in, uint32_t first,
-                                      uint32_t last)
+                                      uint32_t last, uint64_t ticket)
 {
     ZonedExclusion *ex;
 
-    QLIST_FOREACH(ex, &in->exclusions, next) {
+    QTAILQ_FOREACH(ex, &in->exclusions, next) {
+        if (ex->ticket >= ticket) {
+            break;
+        }
         if (first <= ex->last && last >= ex->first) {
             return ex;
         }
@@ -210,254 +241,261 @@ static ZonedExclusion *find_exclusion(const ZonedInflight *in, uint32_t first,
 }
 
 /*
- * The queue in which a write to zone @i has to wait, because an exclusion holds
- * the zone or what is in flight is failing; NULL if the write can begin.  Sets
- * @f to what is in flight, or NULL.
+ * Checks @w, to which nothing is an obstacle, and advances the write pointer.
+ * Returns 0, an errno of zoned-zones.h, or -EAGAIN: it must commit before.
+ * Called with the lock.
  */
-static CoQueue *find_obstacle(const ZonedInflight *in, uint32_t i,
-                              ZonedFlight **f)
-{
-    ZonedExclusion *ex = find_exclusion(in, i, i);
-
-    *f = flight_of(in, i);
-    if (ex) {
-        return &ex->waiters;
-    }
-    return *f && (*f)->error ? &(*f)->idle : NULL;
-}
-
-void zoned_inflight_drain_begin(BlockDriverState *bs)
-{
-    BDRVZonedState *s = bs->opaque;
-
-    qemu_spin_lock(&s->lock);
-    s->inflight.nr_drains++;
-    qemu_spin_unlock(&s->lock);
-}
-
-/* Writes up to byte @end were lost, as the host failed with @error. */
-static void lose_writes(const ZonedInflight *in, ZonedFlight *f, uint64_t end,
-                        int error)
-{
-    f->lost_end = end;
-    f->lost_drains = in->nr_drains;
-    f->lost_error = error;
-}
-
-/*
- * Can there still be writes that were sent before the guest could know that
- * others were lost?  The first drain may have held them up, but the second one
- * has waited for them.
- */
-static bool may_follow_lost_writes(const ZonedInflight *in,
-                                   const ZonedFlight *f)
-{
-    return f && f->lost_error && in->nr_drains - f->lost_drains <= 1;
-}
-
-/*
- * If @w continues writes that the host has failed, it fails the same way.
- * Returns the error, or 0 if there are none.
- */
-static int follow_lost_writes(BDRVZonedState *s, uint32_t i, ZonedWrite *w)
-{
-    ZonedFlight *f = flight_of(&s->inflight, i);
-    uint64_t cap_limit = zoned_zone_cap_limit(&s->header.geo, i);
-
-    if (!may_follow_lost_writes(&s->inflight, f) || w->offset != f->lost_end ||
-        w->bytes > cap_limit - w->offset ||
-        !QEMU_IS_ALIGNED(w->bytes, ZONED_WRITE_GRANULARITY)) {
-        return 0;
-    }
-    f->lost_end += w->bytes;
-    return f->lost_error;
-}
-
-/* The zone, in which nothing is in flight, goes on without the lost writes. */
-static void forget_lost_writes(ZonedInflight *in, uint32_t i)
-{
-    ZonedFlight *f = flight_of(in, i);
-
-    if (f) {
-        f->lost_error = 0;
-        flight_put(in, i, f);
-    }
-}
-
-/* Called with the lock; the zone takes writes. */
-static int try_begin(BDRVZonedState *s, uint32_t i, bool append, ZonedWrite *w)
+static int try_begin(BDRVZonedState *s, ZonedFlight *f, ZonedWrite *w)
 {
     int ret;
 
-    if (zoned_resets_unsettled(s)) {
-        return -EAGAIN;
+    if (w->append) {
+        w->offset = zoned_zones_end(&s->zones, f->zone);
     }
-    if (append) {
-        w->offset = zoned_zones_end(&s->zones, i);
+    if (zoned_commit_in_doubt(&s->commit)) {
+        /* A mistake of the guest is no reason to commit. */
+        ret = zoned_zones_may_write(&s->zones, f->zone, w->offset, w->bytes);
+        return ret < 0 ? ret : -EAGAIN;
     }
-    ret = zoned_zones_begin_write(&s->zones, i, w->offset, w->bytes);
-    if (ret == -EINVAL) {
-        return follow_lost_writes(s, i, w) ?: ret;
+    ret = zoned_zones_begin_write(&s->zones, f->zone, w->offset, w->bytes);
+    if (ret < 0) {
+        return ret;
     }
-    return ret;
+    w->opened = ret > 0;
+    return 0;
 }
 
-static void insert_exclusion(ZonedInflight *in, ZonedExclusion *ex)
+/* @w has begun.  Called with the lock. */
+static void enter_flight(ZonedFlight *f, ZonedWrite *w)
 {
-    qemu_co_queue_init(&ex->waiters);
-    QLIST_INSERT_HEAD(&in->exclusions, ex, next);
-}
-
-static void coroutine_fn remove_exclusion(ZonedExclusion *ex)
-{
-    QLIST_REMOVE(ex, next);
-    qemu_co_queue_restart_all(&ex->waiters);
-}
-
-/*
- * Commits, as @w cannot begin before.  Zone @i is held meanwhile: the writes
- * that come behind @w must not begin before it.  If that fails, those that rely
- * on @w fail with it.  Called and returns with the lock.
- */
-static int coroutine_fn GRAPH_RDLOCK
-commit_for_write(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w)
-{
-    BDRVZonedState *s = bs->opaque;
-    ZonedExclusion ex = { .first = i, .last = i };
-    ZonedFlight *f;
-    int ret;
-
-    insert_exclusion(&s->inflight, &ex);
-    qemu_spin_unlock(&s->lock);
-    ret = zoned_host_error(zoned_co_commit(bs));
-    qemu_spin_lock(&s->lock);
-    remove_exclusion(&ex);
-
-    if (ret < 0 && !append && w->offset == zoned_zones_end(&s->zones, i)) {
-        f = flight_get(&s->inflight, i);
-        lose_writes(&s->inflight, f, w->offset + w->bytes, ret);
+    w->flight = f;
+    w->written = w->done = w->acknowledged = w->flushes = false;
+    f->nr_pending++;
+    QTAILQ_INSERT_TAIL(&f->writes, w, next);
+    if (!f->unwritten) {
+        f->unwritten = w;
     }
-    return ret;
 }
 
-/*
- * Waits until @w can be begun, and does so; @f is then what is in flight in the
- * zone, or NULL.  Called with the lock.
- */
-static int coroutine_fn GRAPH_RDLOCK
-wait_and_begin(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w,
-               ZonedFlight **f)
+/* Takes @w out of the line with result @ret.  Called with the lock. */
+static void leave_line(ZonedFlight *f, ZonedWrite *w, int ret,
+                       ZonedWakeList *wake)
 {
-    BDRVZonedState *s = bs->opaque;
-    CoQueue *obstacle;
-    int ret;
+    QTAILQ_REMOVE(&f->waiting, w, next);
+    w->ret = ret;
+    if (ret == 0) {
+        enter_flight(f, w);
+    }
+    zoned_wake(wake, &w->waiter);
+}
 
-    do {
-        while ((obstacle = find_obstacle(&s->inflight, i, f))) {
-            qemu_co_queue_wait(obstacle, &s->lock);
+/* Begins those of the line of @f that can begin now.  Called with the lock. */
+static void begin_waiting(BDRVZonedState *s, ZonedFlight *f,
+                          ZonedWakeList *wake)
+{
+    ZonedWrite *w;
+
+    while ((w = QTAILQ_FIRST(&f->waiting)) && !f->committing && !f->error &&
+           !find_exclusion(&s->inflight, f->zone, f->zone, w->ticket)) {
+        int ret = try_begin(s, f, w);
+
+        if (ret == -EAGAIN) {
+            /* It stays in front, and commits when it wakes. */
+            f->committing = true;
+            w->ret = ret;
+            zoned_wake(wake, &w->waiter);
+            return;
         }
-        ret = try_begin(s, i, append, w);
-        if (ret != -EAGAIN) {
-            return ret;
+        leave_line(f, w, ret, wake);
+    }
+}
+
+/*
+ * The host has failed with @error what those in the line of @f rely on: they
+ * fail with it.  One that commits leaves the line when that is done.  Called
+ * with the lock.
+ */
+static void fail_waiting(ZonedFlight *f, int error, ZonedWakeList *wake)
+{
+    ZonedWrite *w, *next;
+
+    QTAILQ_FOREACH_SAFE(w, &f->waiting, next, next) {
+        if (f->committing && w == QTAILQ_FIRST(&f->waiting)) {
+            w->ret = error;
+            zoned_wake(wake, &w->waiter);
+        } else {
+            leave_line(f, w, error, wake);
         }
-        ret = commit_for_write(bs, i, append, w);
-    } while (ret == 0);
-    return ret;
+    }
+}
+
+/*
+ * Commits, as @w cannot begin before, and begins it.  It is the first in the
+ * line of @f, and remains there meanwhile, which keeps @f.  Called and returns
+ * with the lock.
+ */
+static void coroutine_fn GRAPH_RDLOCK
+commit_and_begin(BlockDriverState *bs, ZonedFlight *f, ZonedWrite *w,
+                 ZonedWakeList *wake)
+{
+    BDRVZonedState *s = bs->opaque;
+    int ret;
+
+    while (w->ret == -EAGAIN) {
+        qemu_spin_unlock(&s->lock);
+        ret = zoned_host_error(zoned_co_commit(bs));
+        qemu_spin_lock(&s->lock);
+
+        if (ret < 0) {
+            fail_waiting(f, ret, wake);
+        } else if (f->error) {
+            /* Another write is failing, and takes us with it. */
+            zoned_wait(s, &w->waiter);
+        } else if (w->ret == -EAGAIN) {
+            ret = try_begin(s, f, w);
+            if (ret != -EAGAIN) {
+                break;
+            }
+        }
+        ret = w->ret;
+    }
+    f->committing = false;
+    leave_line(f, w, ret, wake);
+    begin_waiting(s, f, wake);
+    flight_update(&s->inflight, f, wake);
+}
+
+/* Begins @w, which has to wait in the line of @f.  Returns with the lock. */
+static void coroutine_fn GRAPH_RDLOCK
+wait_and_begin(BlockDriverState *bs, ZonedFlight *f, ZonedWrite *w,
+               ZonedWakeList *wake)
+{
+    BDRVZonedState *s = bs->opaque;
+
+    w->ticket = ++s->inflight.last_ticket;
+    w->ret = -EAGAIN;
+    QTAILQ_INSERT_TAIL(&f->waiting, w, next);
+    begin_waiting(s, f, wake);
+    if (!f->committing || w != QTAILQ_FIRST(&f->waiting)) {
+        zoned_wait(s, &w->waiter);
+    }
+    if (w->ret == -EAGAIN) {
+        commit_and_begin(bs, f, w, wake);
+    }
 }
 
 int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
-                                      bool append, ZonedWrite *w)
-{
-    BDRVZonedState *s = bs->opaque;
-    ZonedFlight *f;
-    int ret;
-
-    qemu_spin_lock(&s->lock);
-    ret = wait_and_begin(bs, i, append, w, &f);
-    if (ret == 0) {
-        f = f ?: flight_get(&s->inflight, i);
-        f->lost_error = 0;
-        f->nr_pending++;
-        w->written = w->done = w->acknowledged = false;
-        w->co = NULL;
-        QTAILQ_INSERT_TAIL(&f->writes, w, next);
-    }
-    qemu_spin_unlock(&s->lock);
-    return ret;
-}
-
-/* Is the data of all writes in front of @w in the file? */
-static bool earlier_ones_written(const ZonedFlight *f, const ZonedWrite *w)
-{
-    const ZonedWrite *earlier;
-
-    for (earlier = QTAILQ_FIRST(&f->writes); earlier != w;
-         earlier = QTAILQ_NEXT(earlier, next)) {
-        if (!earlier->written) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/*
- * Some data of zone @i is in the file, or will never be.  If that was waited
- * for, the next commit has to count it, even if it is not acknowledged yet.
- */
-static void coroutine_fn wake_flushers(BDRVZonedState *s, uint32_t i,
-                                       ZonedFlight *f)
-{
-    if (!qemu_co_queue_empty(&f->flushers)) {
-        zoned_zones_mark_dirty(&s->zones, i);
-        qemu_co_queue_restart_all(&f->flushers);
-    }
-}
-
-int coroutine_fn zoned_inflight_flush(BlockDriverState *bs, uint32_t i,
                                       ZonedWrite *w)
 {
     BDRVZonedState *s = bs->opaque;
+    ZonedWakeList wake = QSIMPLEQ_HEAD_INITIALIZER(wake);
     ZonedFlight *f;
+    int ret = -EAGAIN;
+
+    w->waiter.waits = false;
+    qemu_spin_lock(&s->lock);
+    f = flight_get(s, i);
+    if (QTAILQ_EMPTY(&f->waiting) && !f->error &&
+        !find_exclusion(&s->inflight, i, i, UINT64_MAX)) {
+        ret = try_begin(s, f, w);
+    }
+    if (ret == 0) {
+        enter_flight(f, w);
+    } else if (ret == -EAGAIN) {
+        wait_and_begin(bs, f, w, &wake);
+        ret = w->ret;
+    } else {
+        flight_update(&s->inflight, f, &wake);
+    }
+    qemu_spin_unlock(&s->lock);
+    zoned_wake_all(&wake);
+    return ret;
+}
+
+/*
+ * The data of @f is in the file up to some more of its writes than before.  If
+ * one of these waits for that, it goes on; what it flushes has to count it, even
+ * if it is not acknowledged yet.  Called with the lock.
+ */
+static void advance_unwritten(BDRVZonedState *s, ZonedFlight *f,
+                              ZonedWakeList *wake)
+{
+    while (f->unwritten && f->unwritten->written) {
+        ZonedWrite *w = f->unwritten;
+
+        f->unwritten = QTAILQ_NEXT(w, next);
+        if (w->flushes) {
+            w->flushes = false;
+            zoned_zones_mark_dirty(&s->zones, f->zone);
+            zoned_wake(wake, &w->waiter);
+        }
+    }
+}
+
+/* @f has failed: who waits for data of others need not.  With the lock. */
+static void wake_flushers(ZonedFlight *f, ZonedWakeList *wake)
+{
+    ZonedWrite *w;
+
+    QTAILQ_FOREACH(w, &f->writes, next) {
+        if (w->flushes) {
+            w->flushes = false;
+            zoned_wake(wake, &w->waiter);
+        }
+    }
+}
+
+int coroutine_fn zoned_inflight_flush(BlockDriverState *bs, ZonedWrite *w)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedWakeList wake = QSIMPLEQ_HEAD_INITIALIZER(wake);
+    ZonedFlight *f = w->flight;
     int ret;
 
     qemu_spin_lock(&s->lock);
-    f = flight_of(&s->inflight, i);
     w->written = true;
-    zoned_zones_mark_dirty(&s->zones, i);
-    wake_flushers(s, i, f);
-    while (!f->error && !earlier_ones_written(f, w)) {
-        qemu_co_queue_wait(&f->flushers, &s->lock);
+    w->flushes = !f->error;
+    advance_unwritten(s, f, &wake);
+    if (w->flushes) {
+        zoned_wait(s, &w->waiter);
     }
     ret = f->error;
     qemu_spin_unlock(&s->lock);
+    zoned_wake_all(&wake);
     if (ret == 0) {
         ret = zoned_host_error(bdrv_co_flush(bs));
-        /*
-         * Not before those that the flush has woken: one that is acknowledged
-         * behind us would be among them, and overtake others in between.
-         */
-        take_turns();
+        /* The flush has let others run right behind us, see zoned_wake_all() */
+        zoned_take_turns();
     }
     return ret;
 }
 
-/* Takes @w out of the zone: its result is @ret. */
-static void acknowledge(ZonedFlight *f, ZonedWrite *w, int ret)
+/* Takes @w out of the flight: its result is @ret.  Called with the lock. */
+static void acknowledge(ZonedInflight *in, ZonedFlight *f, ZonedWrite *w,
+                        int ret, ZonedWakeList *wake)
 {
     QTAILQ_REMOVE(&f->writes, w, next);
     w->ret = ret;
     w->acknowledged = true;
+    if (w->waiter.waits) {
+        qatomic_inc(&in->nr_resuming);
+        zoned_wake(wake, &w->waiter);
+    }
+}
+
+/* @w will go on only when it is acknowledged.  Called with the lock. */
+static void coroutine_fn expect_acknowledgement(ZonedWrite *w)
+{
+    w->waiter.co = qemu_coroutine_self();
+    w->waiter.waits = true;
 }
 
 /*
  * Acknowledges the writes at the front that are done, up to one that failed.
- *
- * The first of them is the one that is done just now, and its coroutine simply
- * goes on.  The others do so when that one yields or ends; so what they send
- * next begins in the same order.
+ * Called with the lock.
  */
-static void coroutine_fn acknowledge_done(BDRVZonedState *s, uint32_t i,
-                                          ZonedFlight *f)
+static void acknowledge_done(BDRVZonedState *s, ZonedFlight *f,
+                             ZonedWakeList *wake)
 {
     bool advanced = false;
     ZonedWrite *w;
@@ -465,115 +503,146 @@ static void coroutine_fn acknowledge_done(BDRVZonedState *s, uint32_t i,
     while ((w = QTAILQ_FIRST(&f->writes)) && w->done) {
         if (w->ret < 0) {
             f->error = w->ret;
-            wake_flushers(s, i, f);
+            wake_flushers(f, wake);
             break;
         }
-        acknowledge(f, w, 0);
-        if (w->co) {
-            aio_co_wake(w->co);
-        }
+        acknowledge(&s->inflight, f, w, 0, wake);
         advanced = true;
     }
     if (advanced) {
-        zoned_zones_end_write(&s->zones, i, acknowledged_end(s, i, f));
+        zoned_zones_end_write(&s->zones, f->zone, acknowledged_end(s, f));
     }
 }
 
 /*
- * The first of the writes has failed, and all are done: fails them all.  The
- * coroutine that runs is that of any of them; if it waits like the others, all
- * go on in their order, in which they are then repeated.
+ * The first of the writes has failed, and all are done: they all fail, and the
+ * zone is as if they had never been sent.  Called with the lock.
  */
-static void coroutine_fn fail_all(BlockDriverState *bs, uint32_t i,
-                                  ZonedFlight *f)
+static void fail_all(BDRVZonedState *s, ZonedFlight *f, Rollback *rollback,
+                     ZonedWakeList *wake)
 {
-    BDRVZonedState *s = bs->opaque;
     ZonedWrite *w = QTAILQ_FIRST(&f->writes);
-    uint64_t end = w->offset;
+    bool opened = false;
 
-    trace_zoned_rollback(bs, i, zoned_zones_end(&s->zones, i), end, f->error);
-    lose_writes(&s->inflight, f, zoned_zones_end(&s->zones, i), f->error);
-    zoned_zones_rollback(&s->zones, i, end);
+    *rollback = (Rollback) {
+        .happened = true,
+        .from = zoned_zones_end(&s->zones, f->zone),
+        .to = w->offset,
+        .error = f->error,
+    };
+    while ((w = QTAILQ_FIRST(&f->writes))) {
+        opened |= w->opened;
+        acknowledge(&s->inflight, f, w, f->error, wake);
+    }
+    f->unwritten = NULL;
+    zoned_zones_rollback(&s->zones, f->zone, rollback->to, opened);
     if (f->revoked) {
-        s->commit.nr_resets_failed++;
+        zoned_commit_doubt(&s->commit);
         f->revoked = false;
     }
-    while ((w = QTAILQ_FIRST(&f->writes))) {
-        acknowledge(f, w, f->error);
-        if (w->co) {
-            aio_co_schedule(qemu_coroutine_get_aio_context(w->co), w->co);
-        }
-    }
+    fail_waiting(f, f->error, wake);
     f->error = 0;
 }
 
-int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
-                                    ZonedWrite *w, int ret)
+/* The data of @w, which seemed to be in the file, counts no more. */
+static void revoke_data(ZonedFlight *f, ZonedWrite *w)
+{
+    f->revoked = true;
+    w->written = false;
+    f->unwritten = QTAILQ_FIRST(&f->writes);
+    while (f->unwritten->written) {
+        f->unwritten = QTAILQ_NEXT(f->unwritten, next);
+    }
+}
+
+int coroutine_fn zoned_inflight_end(BlockDriverState *bs, ZonedWrite *w,
+                                    int ret)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedWakeList wake = QSIMPLEQ_HEAD_INITIALIZER(wake);
+    Rollback rollback = {};
+    ZonedFlight *f = w->flight;
+    uint32_t i = f->zone;
+    bool goes_on;
+
+    qemu_spin_lock(&s->lock);
+    /* Those who were acknowledged before may not have gone on yet. */
+    goes_on = !qatomic_read(&s->inflight.nr_resuming);
+    if (!goes_on) {
+        expect_acknowledgement(w);
+    }
+    if (ret == 0) {
+        w->written = true;
+        advance_unwritten(s, f, &wake);
+    } else if (w->written) {
+        revoke_data(f, w);
+    }
+    w->ret = ret;
+    w->done = true;
+    f->nr_pending--;
+
+    if (!f->error) {
+        acknowledge_done(s, f, &wake);
+    }
+    if (goes_on && !w->acknowledged) {
+        goes_on = false;
+        expect_acknowledgement(w);
+    }
+    if (f->error && f->nr_pending == 0) {
+        fail_all(s, f, &rollback, &wake);
+    }
+    flight_update(&s->inflight, f, &wake);
+    qemu_spin_unlock(&s->lock);
+
+    if (rollback.happened) {
+        trace_zoned_rollback(bs, i, rollback.from, rollback.to, rollback.error);
+    }
+    zoned_wake_all(&wake);
+    if (!goes_on) {
+        /* Whoever acknowledges us has scheduled us, even if that was us. */
+        qemu_coroutine_yield();
+        qatomic_dec(&s->inflight.nr_resuming);
+    }
+    return w->ret;
+}
+
+/* A flight that holds up @ex, or NULL.  Called with the lock. */
+static ZonedFlight *find_hindrance(const ZonedInflight *in,
+                                   const ZonedExclusion *ex)
+{
+    ZonedFlight *f;
+
+    if (ex->first == ex->last) {
+        f = flight_of(in, ex->first);
+        return f && flight_hinders(f, ex) ? f : NULL;
+    }
+    QLIST_FOREACH(f, &in->flights, next) {
+        if (f->zone >= ex->first && f->zone <= ex->last &&
+            flight_hinders(f, ex)) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
+                                        ZonedExclusion *ex)
 {
     BDRVZonedState *s = bs->opaque;
     ZonedInflight *in = &s->inflight;
     ZonedFlight *f;
 
+    ex->waiter.waits = false;
     qemu_spin_lock(&s->lock);
-    f = flight_of(in, i);
-    if (ret < 0) {
-        f->revoked |= w->written;
+    ex->ticket = ++in->last_ticket;
+    QTAILQ_INSERT_TAIL(&in->exclusions, ex, next);
+    while ((ex->obstacle = find_exclusion(in, ex->first, ex->last,
+                                          ex->ticket))) {
+        zoned_wait(s, &ex->waiter);
     }
-    w->written = ret == 0;
-    w->ret = ret;
-    w->done = true;
-    f->nr_pending--;
-    wake_flushers(s, i, f);
-
-    if (!f->error) {
-        acknowledge_done(s, i, f);
-    }
-    if (f->error && f->nr_pending == 0) {
-        if (!w->acknowledged && w != QTAILQ_FIRST(&f->writes)) {
-            w->co = qemu_coroutine_self();
-        }
-        fail_all(bs, i, f);
-    }
-    if (QTAILQ_EMPTY(&f->writes)) {
-        flight_idle(in, i, f);
-    }
-    if (!w->acknowledged) {
-        w->co = qemu_coroutine_self();
-    }
-    qemu_spin_unlock(&s->lock);
-    if (w->co) {
-        qemu_coroutine_yield();
-    }
-    return w->ret;
-}
-
-/* Waits until nothing is in flight in zone @i.  Called with the lock. */
-static void coroutine_fn drain_zone(BDRVZonedState *s, uint32_t i)
-{
-    ZonedInflight *in = &s->inflight;
-
-    while (flight_is_busy(flight_of(in, i))) {
-        qemu_co_queue_wait(&flight_of(in, i)->idle, &s->lock);
-    }
-    forget_lost_writes(in, i);
-}
-
-void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
-                                        ZonedExclusion *ex, bool drain)
-{
-    BDRVZonedState *s = bs->opaque;
-    ZonedExclusion *other;
-
-    qemu_spin_lock(&s->lock);
-    while ((other = find_exclusion(&s->inflight, ex->first, ex->last))) {
-        qemu_co_queue_wait(&other->waiters, &s->lock);
-    }
-    insert_exclusion(&s->inflight, ex);
-
-    for (uint32_t i = ex->first;
-         drain && s->inflight.nr_flights > 0 && i <= ex->last; i++) {
-        zoned_pause(s, i - ex->first);
-        drain_zone(s, i);
+    while ((f = find_hindrance(in, ex))) {
+        f->excluder = ex;
+        zoned_wait(s, &ex->waiter);
     }
     qemu_spin_unlock(&s->lock);
 }
@@ -581,8 +650,25 @@ void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
 void coroutine_fn zoned_exclusion_end(BlockDriverState *bs, ZonedExclusion *ex)
 {
     BDRVZonedState *s = bs->opaque;
+    ZonedInflight *in = &s->inflight;
+    ZonedWakeList wake = QSIMPLEQ_HEAD_INITIALIZER(wake);
+    ZonedExclusion *other;
+    ZonedFlight *f, *next;
 
     qemu_spin_lock(&s->lock);
-    remove_exclusion(ex);
+    QTAILQ_REMOVE(&in->exclusions, ex, next);
+    QTAILQ_FOREACH(other, &in->exclusions, next) {
+        if (other->obstacle == ex) {
+            zoned_wake(&wake, &other->waiter);
+        }
+    }
+    QLIST_FOREACH_SAFE(f, &in->flights, next, next) {
+        if (f->zone >= ex->first && f->zone <= ex->last &&
+            !QTAILQ_EMPTY(&f->waiting)) {
+            begin_waiting(s, f, &wake);
+            flight_update(in, f, &wake);
+        }
+    }
     qemu_spin_unlock(&s->lock);
+    zoned_wake_all(&wake);
 }

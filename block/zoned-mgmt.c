@@ -17,6 +17,12 @@
 #include "zoned.h"
 #include "trace.h"
 
+/* What is done for all zones of a range gives up the lock after so many... */
+#define ZONES_PER_LOCK 512
+
+/* ...and lets others run in its thread after so many. */
+#define ZONES_PER_TURN (64 * KiB)
+
 /* A run of zones that a reset has emptied, in bytes of the device. */
 typedef struct ZonedRun {
     uint64_t start;
@@ -30,7 +36,7 @@ typedef struct Mgmt {
     ZonedExclusion ex;
     uint32_t next;              /* the zone that comes next */
     bool durable;               /* the result is to be made durable */
-    GArray *changed;            /* zones that have changed, as ZonedRun */
+    GArray *emptied;            /* zones that a reset has emptied: ZonedRun */
 } Mgmt;
 
 /* Adds zone @i to @runs, whose zones all come before it. */
@@ -51,7 +57,6 @@ static void add_zone_to_runs(const ZonedGeometry *geo, GArray *runs, uint32_t i)
     }
     g_array_append_val(runs, run);
 }
-
 /*
  * Is there something to make durable when @op on zone @i has succeeded?  After
  * a power cycle, no zone is open; one that was opened and not written is EMPTY
@@ -69,23 +74,79 @@ static bool mgmt_is_durable(const ZonedZones *z, BlockZoneOp op, uint32_t i)
     }
 }
 
-/* Applies @m to its next zone, with the lock. */
+/* Was zone @i emptied by a reset before, and its space not given back? */
+static bool is_undiscarded(const BDRVZonedState *s, uint32_t i)
+{
+    return s->undiscarded && test_bit(i, s->undiscarded);
+}
+
+/*
+ * Applies @m to its next zone.  Returns 1 if a reset has emptied it, 0 if not,
+ * or a negative errno.  Called with the lock.
+ */
 static int mgmt_zone(BDRVZonedState *s, Mgmt *m)
 {
-    const ZonedGeometry *geo = &s->header.geo;
+    uint32_t i = m->next;
     int ret;
 
-    if (m->all && zoned_zone_is_conv(geo, m->next)) {
+    if (m->all && zoned_zone_is_conv(&s->header.geo, i)) {
         return 0;
     }
-    ret = zoned_zones_mgmt(&s->zones, m->op, m->next, m->all);
-    if (ret >= 0) {
-        m->durable |= mgmt_is_durable(&s->zones, m->op, m->next);
+    ret = zoned_zones_mgmt(&s->zones, m->op, i, m->all);
+    if (ret < 0) {
+        return ret;
     }
-    if (ret > 0) {
-        add_zone_to_runs(geo, m->changed, m->next);
+    m->durable |= mgmt_is_durable(&s->zones, m->op, i);
+    return m->op == BLK_ZO_RESET && (ret > 0 || is_undiscarded(s, i));
+}
+
+/*
+ * Applies @m to its next ZONES_PER_LOCK zones, or up to the first that refuses
+ * it.  Takes the lock.
+ */
+static int mgmt_some_zones(BDRVZonedState *s, Mgmt *m)
+{
+    DECLARE_BITMAP(emptied, ZONES_PER_LOCK) = {};
+    uint32_t first = m->next;
+    uint32_t n = MIN(m->ex.last - first + 1, ZONES_PER_LOCK);
+    int ret = 0;
+
+    qemu_spin_lock(&s->lock);
+    for (; m->next < first + n; m->next++) {
+        ret = mgmt_zone(s, m);
+        if (ret < 0) {
+            break;
+        } else if (ret > 0) {
+            set_bit(m->next - first, emptied);
+        }
+    }
+    qemu_spin_unlock(&s->lock);
+
+    for (uint32_t j = find_first_bit(emptied, n); j < n;
+         j = find_next_bit(emptied, n, j + 1)) {
+        add_zone_to_runs(&s->header.geo, m->emptied, first + j);
     }
     return MIN(ret, 0);
+}
+
+/* Is there nothing that @m, on all zones, applies to?  Takes the lock. */
+static bool mgmt_has_no_zone(BDRVZonedState *s, const Mgmt *m)
+{
+    bool none;
+
+    qemu_spin_lock(&s->lock);
+    none = zoned_zones_nr_affected(&s->zones, m->op) == 0 &&
+           !(m->op == BLK_ZO_RESET && s->undiscarded);
+    qemu_spin_unlock(&s->lock);
+    return none;
+}
+
+/* Lets others have their turn, now and then, when @nr zones are done. */
+static void coroutine_fn pause_after(uint32_t nr)
+{
+    if (nr % ZONES_PER_TURN == 0) {
+        zoned_take_turns();
+    }
 }
 
 /* Applies @m to zones in order, up to the first that refuses it. */
@@ -94,29 +155,66 @@ static int coroutine_fn mgmt_zones(BlockDriverState *bs, Mgmt *m)
     BDRVZonedState *s = bs->opaque;
     int ret = 0;
 
-    qemu_spin_lock(&s->lock);
-    if (m->all && zoned_zones_nr_affected(&s->zones, m->op) == 0) {
+    if (m->all && mgmt_has_no_zone(s, m)) {
         /* There may be many.  What was done before may not be durable yet. */
         m->next = m->ex.last + 1;
-        m->durable = m->op != BLK_ZO_OPEN;
+        m->durable = true;
     }
-    for (; m->next <= m->ex.last; m->next++) {
-        zoned_pause(s, m->next - m->ex.first);
-        ret = mgmt_zone(s, m);
-        if (ret < 0) {
-            break;
-        }
+    while (m->next <= m->ex.last && ret == 0) {
+        ret = mgmt_some_zones(s, m);
+        pause_after(m->next - m->ex.first);
     }
-    qemu_spin_unlock(&s->lock);
     return ret;
 }
 
-/* The same, committing first where a zone asks for it. */
+/* Adds the CLOSED zones of all to @closed. */
+static void coroutine_fn find_closed(BlockDriverState *bs, GArray *closed)
+{
+    const BDRVZonedState *s = bs->opaque;
+
+    for (uint32_t i = 0; i < s->header.geo.nr_zones; i++) {
+        if (zoned_zones_cond(&s->zones, i) == BLK_ZS_CLOSED) {
+            g_array_append_val(closed, i);
+        }
+        pause_after(i + 1);
+    }
+}
+
+/*
+ * Opens all zones that are CLOSED; others that are closed to make room for them
+ * stay so.  All zones are held, so there is no other that becomes CLOSED or
+ * open meanwhile.
+ */
+static int coroutine_fn mgmt_open_all(BlockDriverState *bs)
+{
+    BDRVZonedState *s = bs->opaque;
+    g_autoptr(GArray) closed = g_array_new(false, false, sizeof(uint32_t));
+    int ret;
+
+    find_closed(bs, closed);
+    qemu_spin_lock(&s->lock);
+    ret = zoned_zones_may_open_all(&s->zones);
+    qemu_spin_unlock(&s->lock);
+
+    for (guint j = 0; j < closed->len && ret >= 0; j++) {
+        qemu_spin_lock(&s->lock);
+        ret = zoned_zones_mgmt(&s->zones, BLK_ZO_OPEN,
+                               g_array_index(closed, uint32_t, j), true);
+        qemu_spin_unlock(&s->lock);
+        pause_after(j + 1);
+    }
+    return MIN(ret, 0);
+}
+
+/* Does @m, committing first where a zone asks for it. */
 static int coroutine_fn GRAPH_RDLOCK mgmt_exclusion(BlockDriverState *bs,
                                                     Mgmt *m)
 {
     int ret;
 
+    if (m->all && m->op == BLK_ZO_OPEN) {
+        return mgmt_open_all(bs);
+    }
     while ((ret = mgmt_zones(bs, m)) == -EAGAIN) {
         ret = zoned_co_commit(bs);
         if (ret < 0) {
@@ -142,32 +240,71 @@ static void coroutine_fn GRAPH_RDLOCK discard_runs(BlockDriverState *bs,
                                    bytes);
 
         trace_zoned_discard(bs, run->start, bytes, ret);
-        bdrv_set_dirty(bs, run->start, bytes);
     }
+}
+
+/* Notes whether the space of the zones of @runs is to be given back later. */
+static void set_undiscarded(BDRVZonedState *s, const GArray *runs, bool later)
+{
+    const ZonedGeometry *geo = &s->header.geo;
+    unsigned long *new = NULL;
+
+    if (later && !s->undiscarded) {
+        /* Without memory for it, the space is lost until they are written. */
+        new = bitmap_try_new(geo->nr_zones);
+    }
+    qemu_spin_lock(&s->lock);
+    if (!s->undiscarded) {
+        s->undiscarded = g_steal_pointer(&new);
+    }
+    for (guint j = 0; s->undiscarded && j < runs->len; j++) {
+        const ZonedRun *run = &g_array_index(runs, ZonedRun, j);
+        uint32_t first = zoned_zone_index(geo, run->start);
+        uint32_t n = zoned_zone_index(geo, run->end - 1) - first + 1;
+
+        if (later) {
+            bitmap_set(s->undiscarded, first, n);
+        } else {
+            bitmap_clear(s->undiscarded, first, n);
+        }
+    }
+    qemu_spin_unlock(&s->lock);
+    g_free(new);
+}
+
+/* Makes the reset @m durable, and gives back the space of its zones. */
+static int coroutine_fn GRAPH_RDLOCK commit_reset(BlockDriverState *bs,
+                                                  const Mgmt *m)
+{
+    BDRVZonedState *s = bs->opaque;
+    int ret;
+
+    for (guint j = 0; j < m->emptied->len; j++) {
+        const ZonedRun *run = &g_array_index(m->emptied, ZonedRun, j);
+
+        /* They read as zeroes from now on, even if that is not durable. */
+        bdrv_set_dirty(bs, run->start, run->end - run->start);
+    }
+    ret = zoned_co_commit_reset(bs, m->ex.first, m->next - 1);
+    if (ret < 0) {
+        qemu_spin_lock(&s->lock);
+        zoned_commit_doubt(&s->commit);
+        qemu_spin_unlock(&s->lock);
+    } else {
+        discard_runs(bs, m->emptied);
+    }
+    set_undiscarded(s, m->emptied, ret < 0);
+    return ret;
 }
 
 /* Makes what @m did durable. */
 static int coroutine_fn GRAPH_RDLOCK commit_mgmt(BlockDriverState *bs,
                                                  const Mgmt *m)
 {
-    BDRVZonedState *s = bs->opaque;
-    int ret;
-
     if (!m->durable) {
         return 0;
     }
-    if (m->op != BLK_ZO_RESET || m->changed->len == 0) {
-        return zoned_co_commit(bs);
-    }
-    ret = zoned_co_commit_reset(bs, m->ex.first, m->next - 1);
-    if (ret == 0) {
-        discard_runs(bs, m->changed);
-    } else {
-        qemu_spin_lock(&s->lock);
-        s->commit.nr_resets_failed++;
-        qemu_spin_unlock(&s->lock);
-    }
-    return ret;
+    return m->emptied->len > 0 ? commit_reset(bs, m) : zoned_co_commit(bs);
 }
 
 /* An operation on zones is on whole zones of the device. */
@@ -197,16 +334,16 @@ int coroutine_fn zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op,
     m.all = offset == 0 && len == geo->size && geo->nr_zones > 1;
     m.ex.first = m.next = zoned_zone_index(geo, offset);
     m.ex.last = zoned_zone_index(geo, offset + len - 1);
-    m.changed = g_array_new(false, false, sizeof(ZonedRun));
+    m.ex.drain = op == BLK_ZO_FINISH || op == BLK_ZO_RESET;
+    m.emptied = g_array_new(false, false, sizeof(ZonedRun));
 
-    zoned_exclusion_begin(bs, &m.ex,
-                          op == BLK_ZO_FINISH || op == BLK_ZO_RESET);
+    zoned_exclusion_begin(bs, &m.ex);
     ret = mgmt_exclusion(bs, &m);
     commit_ret = zoned_host_error(commit_mgmt(bs, &m));
     zoned_exclusion_end(bs, &m.ex);
 
     trace_zoned_mgmt(bs, op, m.ex.first, m.ex.last, ret, commit_ret);
-    g_array_free(m.changed, true);
+    g_array_free(m.emptied, true);
     return commit_ret < 0 ? commit_ret : ret;
 }
 
@@ -233,7 +370,7 @@ static int coroutine_fn try_extend(BDRVZonedState *s, uint32_t i, bool written)
     qemu_spin_lock(&s->lock);
     if (written) {
         ret = zoned_zones_extend(&s->zones, i);
-    } else if (zoned_resets_unsettled(s)) {
+    } else if (zoned_commit_in_doubt(&s->commit)) {
         ret = -EAGAIN;
     } else {
         ret = zoned_zones_may_extend(&s->zones, i);
@@ -270,7 +407,7 @@ static int coroutine_fn GRAPH_RDLOCK commit_extension(BlockDriverState *bs,
     if (ret < 0) {
         qemu_spin_lock(&s->lock);
         zoned_zones_mgmt(&s->zones, BLK_ZO_RESET, i, false);
-        s->commit.nr_resets_failed++;
+        zoned_commit_doubt(&s->commit);
         qemu_spin_unlock(&s->lock);
     }
     return zoned_host_error(ret);
@@ -301,7 +438,7 @@ int coroutine_fn zoned_co_zone_set_extension(BlockDriverState *bs,
 {
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
-    ZonedExclusion ex;
+    ZonedExclusion ex = {};
     int ret;
 
     if (!zoned_is_writable(bs)) {
@@ -312,20 +449,20 @@ int coroutine_fn zoned_co_zone_set_extension(BlockDriverState *bs,
     }
     ex.first = ex.last = zoned_zone_index(geo, offset);
     /* No need to wait for writes: a zone that has any is not EMPTY. */
-    zoned_exclusion_begin(bs, &ex, false);
+    zoned_exclusion_begin(bs, &ex);
     ret = set_extension(bs, ex.first, qiov);
     zoned_exclusion_end(bs, &ex);
     return ret;
 }
 
-/* Reads the extensions of @n zones, at most ZONED_ZONES_PER_LOCK. */
+/* Reads the extensions of @n zones, at most ZONES_PER_LOCK. */
 static int coroutine_fn GRAPH_RDLOCK get_extensions(BlockDriverState *bs,
                                                     uint32_t first, uint32_t n,
                                                     uint8_t *buf)
 {
     BDRVZonedState *s = bs->opaque;
     size_t size = s->header.geo.zd_extension_size;
-    DECLARE_BITMAP(valid, ZONED_ZONES_PER_LOCK) = {};
+    DECLARE_BITMAP(valid, ZONES_PER_LOCK) = {};
     int ret;
 
     /* Before they are read: what is set meanwhile may be there in part. */
@@ -368,7 +505,7 @@ int coroutine_fn zoned_co_zone_get_extensions(BlockDriverState *bs,
     for (; nr_zones > 0; nr_zones -= n, i += n) {
         int ret;
 
-        n = MIN(nr_zones, ZONED_ZONES_PER_LOCK);
+        n = MIN(nr_zones, ZONES_PER_LOCK);
         ret = get_extensions(bs, i, n, p);
         if (ret < 0) {
             return ret;

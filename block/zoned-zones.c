@@ -129,7 +129,7 @@ static void change_zone_and_ext(ZonedZones *z, uint32_t i, BlockZoneState cond,
                                 uint64_t end, bool ext_valid)
 {
     if (cond_is_active(zoned_zones_cond(z, i)) && !cond_is_active(cond)) {
-        z->nr_unsettled++;
+        z->nr_lingering++;
     }
     set_zone(z, i, cond, end, ext_valid);
     zoned_zones_mark_dirty(z, i);
@@ -168,12 +168,62 @@ void zoned_zones_destroy(ZonedZones *z)
     g_clear_pointer(&z->lru, g_free);
 }
 
+static uint32_t nr_dirty_bits(const ZonedZones *z)
+{
+    return DIV_ROUND_UP(z->geo.nr_zones, ZONED_ZONES_PER_DIRTY_BIT);
+}
+
+void zoned_zones_mark_all_dirty(ZonedZones *z)
+{
+    z->nr_dirty = nr_dirty_bits(z);
+    bitmap_set(z->dirty, 0, z->nr_dirty);
+}
+
 void zoned_zones_mark_clean(ZonedZones *z)
 {
-    bitmap_zero(z->dirty, DIV_ROUND_UP(z->geo.nr_zones,
-                                       ZONED_ZONES_PER_DIRTY_BIT));
+    bitmap_zero(z->dirty, nr_dirty_bits(z));
     z->nr_dirty = 0;
-    z->nr_unsettled = 0;
+    z->nr_lingering = 0;
+}
+
+bool zoned_zones_is_dirty(const ZonedZones *z)
+{
+    return z->nr_dirty > 0;
+}
+
+uint32_t zoned_zones_take_dirty(ZonedZones *z, unsigned long *blocks,
+                                uint32_t first, uint32_t last)
+{
+    uint32_t nr = nr_dirty_bits(z);
+    uint32_t nr_dirty = z->nr_dirty;
+    uint32_t start = first / ZONED_ZONES_PER_DIRTY_BIT;
+    uint32_t end = last / ZONED_ZONES_PER_DIRTY_BIT + 1;
+
+    bitmap_copy(blocks, z->dirty, nr);
+    bitmap_clear(blocks, 0, start);
+    bitmap_clear(blocks, end, nr - end);
+    bitmap_clear(z->dirty, start, end - start);
+    z->nr_dirty = bitmap_count_one(z->dirty, nr);
+    return nr_dirty - z->nr_dirty;
+}
+
+void zoned_zones_untake_dirty(ZonedZones *z, const unsigned long *blocks)
+{
+    uint32_t nr = nr_dirty_bits(z);
+
+    bitmap_or(z->dirty, z->dirty, blocks, nr);
+    z->nr_dirty = bitmap_count_one(z->dirty, nr);
+}
+
+uint32_t zoned_zones_nr_lingering(const ZonedZones *z)
+{
+    return z->nr_lingering;
+}
+
+void zoned_zones_free_lingering(ZonedZones *z, uint32_t n)
+{
+    assert(n <= z->nr_lingering);
+    z->nr_lingering -= n;
 }
 
 void zoned_zones_begin_load(ZonedZones *z)
@@ -271,7 +321,7 @@ bool zoned_zones_need_commit(const ZonedZones *z)
     uint32_t max_active = z->geo.max_active;
     uint32_t nr_active = zoned_zones_nr_active(z);
 
-    return nr_active < max_active && z->nr_unsettled >= max_active - nr_active;
+    return nr_active < max_active && z->nr_lingering >= max_active - nr_active;
 }
 
 /* Is there an active resource for zone @i, or does it have one? */
@@ -336,21 +386,19 @@ static __attribute__((noinline)) int open_for_write(ZonedZones *z, uint32_t i,
         return ret;
     }
     change_zone(z, i, BLK_ZS_IOPEN, end);
-    return 0;
+    return 1;
 }
 
-int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
-                            uint64_t bytes)
+int zoned_zones_may_write(const ZonedZones *z, uint32_t i, uint64_t offset,
+                          uint64_t bytes)
 {
-    uint64_t end = zoned_zones_end(z, i);
-    BlockZoneState cond = zoned_zones_cond(z, i);
     uint64_t cap_limit = zoned_zone_cap_limit(&z->geo, i);
 
     if (!QEMU_IS_ALIGNED(offset | bytes, ZONED_WRITE_GRANULARITY)) {
         return -EINVAL;
     }
 
-    switch (cond) {
+    switch (zoned_zones_cond(z, i)) {
     case BLK_ZS_EMPTY:
     case BLK_ZS_IOPEN:
     case BLK_ZS_EOPEN:
@@ -363,12 +411,20 @@ int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
     if (offset > cap_limit || bytes > cap_limit - offset) {
         return -ERANGE;
     }
-    if (offset != end) {
-        return -EINVAL;
-    }
+    return offset == zoned_zones_end(z, i) ? 0 : -EINVAL;
+}
 
+int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
+                            uint64_t bytes)
+{
+    BlockZoneState cond = zoned_zones_cond(z, i);
+    int ret = zoned_zones_may_write(z, i, offset, bytes);
+
+    if (ret < 0) {
+        return ret;
+    }
     if (cond == BLK_ZS_EMPTY || cond == BLK_ZS_CLOSED) {
-        return open_for_write(z, i, end + bytes);
+        return open_for_write(z, i, offset + bytes);
     }
     advance_wp(z, i, cond, bytes);
     return 0;
@@ -383,14 +439,17 @@ void zoned_zones_end_write(ZonedZones *z, uint32_t i, uint64_t stable)
     }
 }
 
-void zoned_zones_rollback(ZonedZones *z, uint32_t i, uint64_t end)
+void zoned_zones_rollback(ZonedZones *z, uint32_t i, uint64_t end, bool opened)
 {
     BlockZoneState cond = zoned_zones_cond(z, i);
 
     assert(cond_is_active(cond) && end <= zoned_zones_end(z, i));
+    if (cond == BLK_ZS_IOPEN && opened) {
+        cond = BLK_ZS_CLOSED;
+    }
     if (cond == BLK_ZS_CLOSED &&
         zone_is_blank(z, i, end, zoned_zones_ext_valid(z, i))) {
-        /* It was closed while the write was in flight: nothing is left. */
+        /* It was EMPTY, or would have been if it was closed without them. */
         cond = BLK_ZS_EMPTY;
     }
     change_zone(z, i, cond, end);
@@ -502,6 +561,13 @@ int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all)
     default:
         g_assert_not_reached();
     }
+}
+
+int zoned_zones_may_open_all(const ZonedZones *z)
+{
+    uint64_t nr = (uint64_t)z->nr[BLK_ZS_CLOSED] + z->nr[BLK_ZS_EOPEN];
+
+    return z->geo.max_open && nr > z->geo.max_open ? -ETOOMANYREFS : 0;
 }
 
 uint32_t zoned_zones_nr_affected(const ZonedZones *z, BlockZoneOp op)

@@ -26,7 +26,7 @@
  *
  * and one is for the caller alone:
  *
- *   -EAGAIN        commit the zone table, then try again, see @nr_unsettled
+ *   -EAGAIN        commit the zone table, then try again, see @nr_lingering
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -77,7 +77,7 @@ typedef struct ZonedZones {
      * otherwise a crash in the middle of a commit could leave an image with
      * more active zones than the limit allows.
      */
-    uint32_t nr_unsettled;
+    uint32_t nr_lingering;
 
     /*
      * The implicitly open zones, least recently written first.  Only valid
@@ -134,9 +134,17 @@ void zoned_zones_load_run(ZonedZones *z, uint32_t i, uint32_t n,
 void zoned_zones_load_new(ZonedZones *z, uint32_t i);
 
 /*
+ * May @bytes be written at byte @offset of the device, in sequential zone @i, if
+ * there are resources?  Returns 0 or a negative errno.
+ */
+int zoned_zones_may_write(const ZonedZones *z, uint32_t i, uint64_t offset,
+                          uint64_t bytes);
+
+/*
  * Begins to write @bytes at byte @offset of the device, in sequential zone @i:
  * opens the zone if needed (implicitly closing the least recently written one)
  * and advances the write pointer.
+ * Returns 1 if it has opened the zone, 0 if that was open, or a negative errno.
  */
 int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
                             uint64_t bytes);
@@ -147,8 +155,12 @@ int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
  */
 void zoned_zones_end_write(ZonedZones *z, uint32_t i, uint64_t stable);
 
-/* Takes back what zoned_zones_begin_write() added at and behind byte @end. */
-void zoned_zones_rollback(ZonedZones *z, uint32_t i, uint64_t end);
+/*
+ * Takes back what zoned_zones_begin_write() added at and behind byte @end; with
+ * @opened, it has also opened the zone for one of these writes.  What became of
+ * the zone since by other operations stays.
+ */
+void zoned_zones_rollback(ZonedZones *z, uint32_t i, uint64_t end, bool opened);
 
 /*
  * Applies @op to zone @i.  With @all it is part of an operation on the whole
@@ -156,6 +168,13 @@ void zoned_zones_rollback(ZonedZones *z, uint32_t i, uint64_t end);
  * Returns 1 if the zone changed, 0 if it did not, or a negative errno.
  */
 int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all);
+
+/*
+ * May all CLOSED zones be opened?  ZBC: not if they, and those that are
+ * explicitly open, are more than the limit; then none of them is.
+ * Returns 0 or -ETOOMANYREFS.
+ */
+int zoned_zones_may_open_all(const ZonedZones *z);
 
 /* How many zones @op changes if it is applied to the whole device. */
 uint32_t zoned_zones_nr_affected(const ZonedZones *z, BlockZoneOp op);
@@ -183,7 +202,7 @@ BlockZoneState zoned_zones_image_cond(const ZonedZones *z, uint32_t i,
 /* Zones that are open, implicitly or explicitly. */
 uint32_t zoned_zones_nr_open(const ZonedZones *z);
 
-/* Does the next zone to become active need a commit, see @nr_unsettled? */
+/* Does the next zone to become active need a commit, see @nr_lingering? */
 bool zoned_zones_need_commit(const ZonedZones *z);
 
 /* Zones that are active: open or CLOSED. */
@@ -196,8 +215,34 @@ void zoned_zones_describe(const ZonedZones *z, uint32_t i,
 /* Marks the dirty bit that covers zone @i. */
 void zoned_zones_mark_dirty(ZonedZones *z, uint32_t i);
 
+/* No zone is known to be in the image as it is. */
+void zoned_zones_mark_all_dirty(ZonedZones *z);
+
 /* All zones are as in the image, or need not be. */
 void zoned_zones_mark_clean(ZonedZones *z);
+
+/* Is there a zone that is not as in the image? */
+bool zoned_zones_is_dirty(const ZonedZones *z);
+
+/*
+ * Moves the dirty bits that cover zones @first to @last to @blocks, where the
+ * others become 0.  @blocks has room for all dirty bits of the device.
+ * Returns how many these are.
+ */
+uint32_t zoned_zones_take_dirty(ZonedZones *z, unsigned long *blocks,
+                                uint32_t first, uint32_t last);
+
+/* What zoned_zones_take_dirty() has put into @blocks is dirty again. */
+void zoned_zones_untake_dirty(ZonedZones *z, const unsigned long *blocks);
+
+/* Zones whose active resource lingers, see @nr_lingering. */
+uint32_t zoned_zones_nr_lingering(const ZonedZones *z);
+
+/*
+ * Of these, @n have been committed, and all other zones with them: their
+ * resources are free.
+ */
+void zoned_zones_free_lingering(ZonedZones *z, uint32_t n);
 
 #define ZONED_COND_SHIFT 60
 #define ZONED_EXT_VALID (1ULL << 59)

@@ -259,6 +259,7 @@ static void zoned_free(BlockDriverState *bs)
     BDRVZonedState *s = bs->opaque;
 
     zoned_inflight_destroy(&s->inflight);
+    g_clear_pointer(&s->undiscarded, g_free);
     zoned_zones_destroy(&s->zones);
     g_clear_pointer(&bs->wps, g_free);
 }
@@ -271,9 +272,8 @@ static int zoned_alloc(BlockDriverState *bs, Error **errp)
 
     bs->wps = g_try_malloc(sizeof(BlockZoneWps) +
                            geo->nr_zones * sizeof(bs->wps->wp[0]));
-    if (!bs->wps ||
-        !zoned_inflight_init(&s->inflight, geo->nr_zones) ||
-        !zoned_zones_init(&s->zones, geo, bs->wps->wp)) {
+    zoned_inflight_init(&s->inflight);
+    if (!bs->wps || !zoned_zones_init(&s->zones, geo, bs->wps->wp)) {
         error_setg(errp, "Not enough memory for %u zones", geo->nr_zones);
         zoned_free(bs);
         return -ENOMEM;
@@ -450,11 +450,12 @@ int zoned_host_error(int ret)
  * How much of the @bytes at byte @offset is stored in the file, and how much
  * behind that reads as zeroes; both are 0 if the zone is OFFLINE.
  */
-static void zoned_extent(const BDRVZonedState *s, uint64_t offset,
+static void zoned_extent(BDRVZonedState *s, uint64_t offset,
                          uint64_t bytes, uint64_t *stored, uint64_t *zeroes)
 {
     const ZonedGeometry *geo = &s->header.geo;
     uint32_t i = zoned_zone_index(geo, offset);
+    BlockZoneState cond;
     uint64_t end, limit;
 
     if (zoned_zone_is_conv(geo, i)) {
@@ -463,10 +464,11 @@ static void zoned_extent(const BDRVZonedState *s, uint64_t offset,
         return;
     }
 
+    cond = zoned_zones_cond(&s->zones, i);
     end = zoned_zones_end(&s->zones, i);
     limit = zoned_zone_limit(geo, i);
     bytes = MIN(bytes, limit - offset);
-    if (zoned_zones_cond(&s->zones, i) == BLK_ZS_OFFLINE) {
+    if (cond == BLK_ZS_OFFLINE) {
         bytes = 0;
     }
     *stored = offset < end ? MIN(bytes, end - offset) : 0;
@@ -525,9 +527,9 @@ write_file(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
     return zoned_host_error(ret);
 }
 
-/* Writes or, with @append, appends @w to sequential zone @i. */
+/* Writes or appends @w to sequential zone @i. */
 static inline int coroutine_fn GRAPH_RDLOCK
-write_zone(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w,
+write_zone(BlockDriverState *bs, uint32_t i, ZonedWrite *w,
            QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
 {
     int ret;
@@ -535,16 +537,16 @@ write_zone(BlockDriverState *bs, uint32_t i, bool append, ZonedWrite *w,
     if (w->bytes == 0) {
         return flags & BDRV_REQ_FUA ? zoned_host_error(bdrv_co_flush(bs)) : 0;
     }
-    ret = zoned_inflight_begin(bs, i, append, w);
-    trace_zoned_write(bs, i, append, w->offset, w->bytes, ret);
+    ret = zoned_inflight_begin(bs, i, w);
+    trace_zoned_write(bs, i, w->append, w->offset, w->bytes, ret);
     if (ret < 0) {
         return ret;
     }
     ret = write_file(bs, w->offset, w->bytes, qiov, qiov_offset, flags);
     if (ret == 0 && (flags & BDRV_REQ_FUA)) {
-        ret = zoned_inflight_flush(bs, i, w);
+        ret = zoned_inflight_flush(bs, w);
     }
-    return zoned_inflight_end(bs, i, w, ret);
+    return zoned_inflight_end(bs, w, ret);
 }
 
 /* Writes to conventional zones. */
@@ -578,7 +580,7 @@ write_device(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
     if (zoned_zone_is_conv(geo, i)) {
         return write_conv(bs, offset, bytes, qiov, qiov_offset, flags);
     }
-    return write_zone(bs, i, false, &w, qiov, qiov_offset, flags);
+    return write_zone(bs, i, &w, qiov, qiov_offset, flags);
 }
 
 static int coroutine_fn GRAPH_RDLOCK
@@ -700,7 +702,7 @@ zoned_co_zone_append(BlockDriverState *bs, int64_t *offset, QEMUIOVector *qiov,
 {
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
-    ZonedWrite w = { .bytes = qiov->size };
+    ZonedWrite w = { .bytes = qiov->size, .append = true };
     uint32_t i;
     int ret;
 
@@ -713,7 +715,7 @@ zoned_co_zone_append(BlockDriverState *bs, int64_t *offset, QEMUIOVector *qiov,
     }
 
     i = zoned_zone_index(geo, *offset);
-    ret = write_zone(bs, i, true, &w, qiov, 0, flags);
+    ret = write_zone(bs, i, &w, qiov, 0, flags);
     if (ret < 0) {
         return ret;
     }
@@ -775,7 +777,6 @@ static BlockDriver bdrv_zoned = {
     .bdrv_co_check              = zoned_co_check,
     .bdrv_co_invalidate_cache   = zoned_co_invalidate_cache,
     .bdrv_inactivate            = zoned_inactivate,
-    .bdrv_drain_begin           = zoned_inflight_drain_begin,
     .bdrv_refresh_limits        = zoned_refresh_limits,
     .bdrv_get_specific_info     = zoned_get_specific_info,
 

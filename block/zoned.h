@@ -10,6 +10,40 @@
  * zoned-zones.c       the zone state machine; pure
  * zoned-format.c      the image format; pure
  *
+ * The life of a write to a sequential zone, from zoned_co_pwritev_part():
+ *
+ *   zoned_inflight_begin()  waits while an operation has the zone for itself or
+ *                           a write of it is failing, and behind those that
+ *                           wait; then the state machine checks the write,
+ *                           opens the zone if need be, and advances its WP
+ *   write_file()            the data goes to its place, at the same time as
+ *                           that of others, which the file completes in any
+ *                           order
+ *   zoned_inflight_flush()  only for FUA: waits for the data of those in front,
+ *                           then flushes the node
+ *   zoned_inflight_end()    waits until all in front are acknowledged
+ *
+ * Here A, B, C and D were begun in this order, and E waits for an operation:
+ *
+ *     zone start                                     WP
+ *     |  acknowledged  |  A   |  B   |  C   |  D   |          E
+ *                      |       \______________________ stable
+ *                      |_______________________________ acknowledged
+ *
+ * Say that the data of A and C is in the file, that of B and D is not.
+ *
+ *   - A reader sees what is acknowledged, and zeroes behind it
+ *     (zoned_inflight_acknowledged()).
+ *   - A commit puts into the zone table what has no hole in front of it
+ *     (zoned_inflight_stable()): A, but not C.
+ *   - A is acknowledged as soon as it is done; C when B is.  If C is the last
+ *     one that B waited for, it is acknowledged by B, and goes on behind it.
+ *   - If B fails, B, C and D fail with the error of B, as soon as all three are
+ *     done; so does E, which relies on them.  The WP goes back to where B
+ *     began, the zone has the condition again that it had without them, and
+ *     nothing remembers the failure.
+ *   - A reset of the zone waits for all of them; what comes later waits for it.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #ifndef BLOCK_ZONED_H
@@ -21,63 +55,92 @@
 #include "zoned-format.h"
 #include "zoned-zones.h"
 
+typedef struct BDRVZonedState BDRVZonedState;
 typedef struct ZonedFlight ZonedFlight;
-typedef struct ZonedExclusion ZonedExclusion;
 
-/* A write or append to a sequential zone; lives as long as the request. */
+/* A coroutine that can wait for what others do.  Protected by the lock. */
+typedef struct ZonedWaiter {
+    Coroutine *co;
+    bool waits;                 /* and nobody has decided to wake it */
+    QSIMPLEQ_ENTRY(ZonedWaiter) next;   /* in a ZonedWakeList */
+} ZonedWaiter;
+
+/*
+ * Those who are to be woken when the lock is free, in this order: to wake may
+ * take a system call.
+ */
+typedef QSIMPLEQ_HEAD(, ZonedWaiter) ZonedWakeList;
+
+/*
+ * A write or append to a sequential zone; lives as long as the request.  The
+ * caller sets the first three.
+ */
 typedef struct ZonedWrite {
-    uint64_t offset;        /* byte of the device */
+    uint64_t offset;        /* byte of the device; of an append: set by begin */
     uint64_t bytes;
-    int ret;                /* what the file said, valid if @done */
+    bool append;
+
+    ZonedFlight *flight;    /* valid from begin to end */
+    uint64_t ticket;        /* when it came, valid while it waits to begin */
+    int ret;                /* what begin or end are to return */
+    bool opened;            /* it has opened its zone implicitly */
     bool written;           /* the data is in the file, a commit counts it */
+    bool flushes;           /* waits for the data of those in front */
     bool done;              /* nothing is left to do, or it has failed */
     bool acknowledged;      /* @ret is the result of the write */
-    Coroutine *co;          /* waits to be acknowledged; NULL: is running */
+    ZonedWaiter waiter;
     QTAILQ_ENTRY(ZonedWrite) next;
 } ZonedWrite;
 
 /*
- * An operation that has zones @first to @last for itself: while it lasts, no
- * write to them and no other such operation begins.
+ * An operation that has zones @first to @last for itself: what came before has
+ * begun or, with @drain, is done; what comes later waits.  The caller sets the
+ * first three.
  */
-struct ZonedExclusion {
+typedef struct ZonedExclusion {
     uint32_t first;
     uint32_t last;
-    CoQueue waiters;
-    QLIST_ENTRY(ZonedExclusion) next;
-};
+    bool drain;
 
-/* Zones whose flights are allocated together. */
-#define ZONED_ZONES_PER_CHUNK 512
+    uint64_t ticket;                    /* when it came */
+    struct ZonedExclusion *obstacle;    /* the earlier one that it waits for */
+    ZonedWaiter waiter;
+    QTAILQ_ENTRY(ZonedExclusion) next;
+} ZonedExclusion;
+
+/* Lists of flights, to find one by its zone; there are few at a time. */
+#define ZONED_FLIGHT_BUCKETS 256
 
 typedef struct ZonedInflight {
+    /* Zones in which something is in flight or waits, all and by zone. */
+    QLIST_HEAD(, ZonedFlight) flights;
+    QLIST_HEAD(, ZonedFlight) buckets[ZONED_FLIGHT_BUCKETS];
+
+    /* Flights to use again: as many as there ever were at a time. */
+    QLIST_HEAD(, ZonedFlight) unused;
+
+    /* In the order in which they came, those that still wait included. */
+    QTAILQ_HEAD(, ZonedExclusion) exclusions;
+
+    /* What has to wait takes one, to tell what came first. */
+    uint64_t last_ticket;
+
     /*
-     * For each zone what is in flight in it, NULL: nothing.  Most zones of a
-     * large device are not written, so there is a chunk only for those that had
-     * something in flight since the image was opened, and their neighbours.
+     * Writes that were acknowledged by another, and have not gone on yet.
+     * Atomic; rises under the lock.
      */
-    ZonedFlight ***chunks;
-    uint32_t nr_chunks;
-
-    /* In how many zones something is in flight, or was lost. */
-    uint32_t nr_flights;
-
-    /* One that is free, so that a lone writer does not allocate every time. */
-    ZonedFlight *spare;
-
-    /* How often the node was drained. */
-    uint64_t nr_drains;
-
-    QLIST_HEAD(, ZonedExclusion) exclusions;
+    uint32_t nr_resuming;
 } ZonedInflight;
 
+/* Somebody who wants changes of the zone table to be durable. */
+typedef struct ZonedCommitRequest ZonedCommitRequest;
+
 typedef struct ZonedCommit {
-    /* A commit is writing; only one does at a time. */
+    /* A commit runs, or is about to; only one does at a time. */
     bool running;
 
-    /* Those who wait for a commit to end, and how many have not gone on. */
-    CoQueue waiters;
-    uint32_t nr_waiting;
+    /* Those who came meanwhile; the first of them does the next for them all */
+    QSIMPLEQ_HEAD(, ZonedCommitRequest) waiting;
 
     /*
      * Commits of all changes are numbered as they begin: how many have begun,
@@ -87,18 +150,13 @@ typedef struct ZonedCommit {
     uint64_t nr_done;
 
     /*
-     * Resets that could not be made durable: in the image, the zone still has
-     * its old data and descriptor extension.  These must not be overwritten in
-     * place, so while not all of them are settled, writes to sequential zones
-     * commit first, and so does who sets an extension.  The same goes for data
-     * that was taken back, as the flush of a FUA write has failed: each zone
-     * that it was in counts as a reset.
+     * What is in the image is in doubt until the commit of this number has
+     * succeeded: see zoned_commit_doubt().
      */
-    uint64_t nr_resets_failed;
-    uint64_t nr_resets_settled;
+    uint64_t needed;
 } ZonedCommit;
 
-typedef struct BDRVZonedState {
+struct BDRVZonedState {
     ZonedHeader header;
 
     /* @header is not what is in the file, which is damaged; for a check only */
@@ -109,27 +167,28 @@ typedef struct BDRVZonedState {
 
     /*
      * Protects all below, except where zoned-zones.h says otherwise.  It is
-     * held for a bounded number of instructions, never while something is read,
-     * written or waited for; so others may spin.
+     * never held while something is read, written, allocated, traced, woken or
+     * waited for; what is done with it grows with the number of requests in
+     * flight at most.  So others may spin.
      */
     QemuSpin lock;
 
     ZonedZones zones;
     ZonedInflight inflight;
     ZonedCommit commit;
-} BDRVZonedState;
+
+    /*
+     * Zones that a reset has emptied, but could not make so durably: their
+     * blocks in the file were not given back.  NULL as long as there were none.
+     */
+    unsigned long *undiscarded;
+};
 
 /* Where byte @offset of the device is in the file. */
 static inline int64_t zoned_file_offset(const BDRVZonedState *s,
                                         uint64_t offset)
 {
     return s->base + s->header.data_offset + offset;
-}
-
-/* May the image still have what a reset has taken away? */
-static inline bool zoned_resets_unsettled(const BDRVZonedState *s)
-{
-    return s->commit.nr_resets_failed != s->commit.nr_resets_settled;
 }
 
 /*
@@ -143,35 +202,34 @@ bool zoned_is_writable(BlockDriverState *bs);
 
 /* zoned-inflight.c */
 
-/* What is done for all zones of a range gives up the lock after so many... */
-#define ZONED_ZONES_PER_LOCK 512
-
-/* ...and lets others run in its thread after so many. */
-#define ZONED_ZONES_PER_TURN (64 * KiB)
+/* Lets all others go on that can in this thread.  Without the lock. */
+void coroutine_fn zoned_take_turns(void);
 
 /*
- * Called with the lock, when @nr zones of a range were dealt with: gives others
- * a chance, without the lock, if it is time for that.
+ * Waits until somebody wakes @me.  Called and returns with the lock, which is
+ * released meanwhile.
  */
-void coroutine_fn zoned_pause(BDRVZonedState *s, uint32_t nr);
+void coroutine_fn zoned_wait(BDRVZonedState *s, ZonedWaiter *me);
 
-bool zoned_inflight_init(ZonedInflight *in, uint32_t nr_zones);
+/* Adds @waiter to @wake, if it waits.  Called with the lock. */
+void zoned_wake(ZonedWakeList *wake, ZonedWaiter *waiter);
+
+/* Wakes those of @wake, which is empty then.  Called without the lock. */
+void coroutine_fn zoned_wake_all(ZonedWakeList *wake);
+
+void zoned_inflight_init(ZonedInflight *in);
 void zoned_inflight_destroy(ZonedInflight *in);
 
-/* The node is being drained. */
-void zoned_inflight_drain_begin(BlockDriverState *bs);
-
 /*
- * Begins write @w (offset and bytes set; with @append, offset is set here) to
- * sequential zone @i: waits for zone operations, checks the write, advances the
- * write pointer.  After success the caller writes the data and must then call
- * zoned_inflight_end().  Takes the lock.
- * Returns 0, an errno of zoned-zones.h, or the error of a commit or of an
- * earlier write of the same zone that this one relies on.
+ * Begins write @w to sequential zone @i: waits for zone operations and for
+ * those who came first, checks the write, advances the write pointer.  After
+ * success the caller writes the data and must then call zoned_inflight_end().
+ * Takes the lock.
+ * Returns 0, an errno of zoned-zones.h, or the error of a commit or of another
+ * write of the same zone that this one relies on.
  */
 int coroutine_fn GRAPH_RDLOCK
-zoned_inflight_begin(BlockDriverState *bs, uint32_t i, bool append,
-                     ZonedWrite *w);
+zoned_inflight_begin(BlockDriverState *bs, uint32_t i, ZonedWrite *w);
 
 /*
  * The data of @w, which is to be durable before it is acknowledged, is in the
@@ -180,33 +238,59 @@ zoned_inflight_begin(BlockDriverState *bs, uint32_t i, bool append,
  * Returns the result for zoned_inflight_end(), which must follow.
  */
 int coroutine_fn GRAPH_RDLOCK
-zoned_inflight_flush(BlockDriverState *bs, uint32_t i, ZonedWrite *w);
+zoned_inflight_flush(BlockDriverState *bs, ZonedWrite *w);
 
 /*
  * @w is done with result @ret.  Waits until all earlier writes of the zone are
  * done, too.  Takes the lock.
  * Returns the result of the write: if an earlier one failed, its error.
  */
-int coroutine_fn zoned_inflight_end(BlockDriverState *bs, uint32_t i,
-                                    ZonedWrite *w, int ret);
+int coroutine_fn zoned_inflight_end(BlockDriverState *bs, ZonedWrite *w,
+                                    int ret);
 
 /*
- * The byte of the device up to which zone @i has all data of its writes.  The
- * caller holds the lock.
+ * The byte of the device up to which zone @i has all data of its writes.
+ * Called with the lock.
  */
 uint64_t zoned_inflight_stable(const BDRVZonedState *s, uint32_t i);
 
 /*
- * Begins @ex: waits until no other exclusion holds one of its zones and, with
- * @drain, until nothing is in flight in them.  Takes the lock.
+ * The byte of the device up to which all writes to zone @i are acknowledged.
+ * Takes the lock.
+ */
+uint64_t zoned_inflight_acknowledged(BDRVZonedState *s, uint32_t i);
+
+/*
+ * Begins @ex: waits for what came before, exclusions that have one of its zones
+ * and writes that wait to begin in one; with @drain, until nothing is in flight
+ * in them.  Takes the lock.
  */
 void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
-                                        ZonedExclusion *ex, bool drain);
+                                        ZonedExclusion *ex);
+
+/* Ends @ex; begins writes that have waited for it.  Takes the lock. */
 void coroutine_fn zoned_exclusion_end(BlockDriverState *bs, ZonedExclusion *ex);
 
 /* zoned-commit.c */
 
 void zoned_commit_init(ZonedCommit *commit);
+
+/*
+ * The image may have more than the driver knows of: data and descriptor
+ * extensions of a zone that is EMPTY now, as a reset could not be made durable;
+ * data that was taken back, as the flush of a FUA write has failed; or other
+ * entries than those that were read, which may come from the cache of a process
+ * that died before it flushed them.  None of it must be overwritten in place.
+ * So until all is committed, writes to sequential zones commit first, and so
+ * does who sets an extension.  Called with the lock.
+ */
+void zoned_commit_doubt(ZonedCommit *commit);
+
+/* Is it so?  Called with the lock. */
+static inline bool zoned_commit_in_doubt(const ZonedCommit *commit)
+{
+    return commit->nr_done < commit->needed;
+}
 
 /*
  * Makes all changes of the zone table that were complete before the call
@@ -218,9 +302,9 @@ int coroutine_fn GRAPH_RDLOCK zoned_co_commit(BlockDriverState *bs);
 
 /*
  * The same for the changes of zones @first to @last alone; but for all if
- * others wait for a commit, if resets are unsettled, or if the next zone to
- * become active needs one.  An exclusion that has drained them holds the zones,
- * and each of them is EMPTY or claims no more data than it does in the file.
+ * others wait for a commit, if there is doubt, or if the next zone to become
+ * active needs one.  An exclusion that has drained them holds the zones, and
+ * each of them is EMPTY or claims no more data than it does in the file.
  */
 int coroutine_fn GRAPH_RDLOCK zoned_co_commit_reset(BlockDriverState *bs,
                                                     uint32_t first,

@@ -111,10 +111,22 @@ static int begin(Device *d, uint32_t i, uint64_t bytes)
     return zoned_zones_begin_write(&d->z, i, zoned_zones_end(&d->z, i), bytes);
 }
 
+/* The same; it must succeed, and says whether it has opened the zone. */
+static void begin_ok(Device *d, uint32_t i, uint64_t bytes, bool opens)
+{
+    g_assert_cmpint(begin(d, i, bytes), ==, opens);
+}
+
+/* All writes from byte @written of zone @i have failed. */
+static void rollback(Device *d, uint32_t i, uint64_t written, bool opened)
+{
+    zoned_zones_rollback(&d->z, i, i * ZONE_SIZE + written, opened);
+}
+
 /* The same, to its end; it must succeed. */
 static void write_zone(Device *d, uint32_t i, uint64_t bytes)
 {
-    g_assert_cmpint(begin(d, i, bytes), ==, 0);
+    g_assert_cmpint(begin(d, i, bytes), >=, 0);
     zoned_zones_end_write(&d->z, i, zoned_zones_end(&d->z, i));
 }
 
@@ -158,7 +170,7 @@ static void clear_dirty(Device *d)
 static void commit(Device *d)
 {
     clear_dirty(d);
-    d->z.nr_unsettled = 0;
+    d->z.nr_lingering = 0;
 }
 
 /* Everything that the state machine derives from the zones agrees with them. */
@@ -214,12 +226,12 @@ static void check_derived(Device *d)
         g_assert_cmpuint(zoned_zones_nr_open(z), <=, geo->max_open);
     }
     if (geo->max_active) {
-        g_assert_cmpuint(zoned_zones_nr_active(z) + z->nr_unsettled, <=,
+        g_assert_cmpuint(zoned_zones_nr_active(z) + z->nr_lingering, <=,
                          geo->max_active);
     }
     g_assert_cmpint(zoned_zones_need_commit(z), ==,
-                    geo->max_active && z->nr_unsettled &&
-                    zoned_zones_nr_active(z) + z->nr_unsettled ==
+                    geo->max_active && z->nr_lingering &&
+                    zoned_zones_nr_active(z) + z->nr_lingering ==
                     geo->max_active);
     for (uint32_t b = 0;
          b < DIV_ROUND_UP(geo->nr_zones, ZONED_ZONES_PER_DIRTY_BIT); b++) {
@@ -246,7 +258,7 @@ static void test_init(void)
         check_zone(d, i, BLK_ZS_EMPTY, 0);
     }
     g_assert_cmpuint(d->z.nr_dirty, ==, 0);
-    g_assert_cmpuint(d->z.nr_unsettled, ==, 0);
+    g_assert_cmpuint(d->z.nr_lingering, ==, 0);
     g_assert_cmpuint(zoned_zones_nr_active(&d->z), ==, 0);
 }
 
@@ -397,8 +409,12 @@ static void check_transition(const Transition *t, bool all, uint32_t limit)
         ret = zoned_zones_begin_write(&d->z, i, i * ZONE_SIZE +
                                       (t->from == NOT_WP ? 0 : written),
                                       SECTOR);
-        written += ret == 0 ? SECTOR : 0;
+        written += ret >= 0 ? SECTOR : 0;
         changed = t->from != to;
+        if (ret >= 0) {
+            g_assert_cmpint(ret, ==, changed);
+            ret = 0;
+        }
     } else if (t->op == EXTEND) {
         g_assert_cmpint(zoned_zones_may_extend(&d->z, i), ==, t->ret);
         ret = zoned_zones_extend(&d->z, i);
@@ -419,7 +435,7 @@ static void check_transition(const Transition *t, bool all, uint32_t limit)
     }
     /* What changed has to be written back, and nothing else. */
     g_assert_cmpuint(d->z.nr_dirty, ==, changed);
-    g_assert_cmpuint(d->z.nr_unsettled, ==,
+    g_assert_cmpuint(d->z.nr_lingering, ==,
                      is_active(t->from) && !is_active(to));
 }
 
@@ -468,6 +484,9 @@ static void check_write(BlockZoneState cond, uint64_t written, uint64_t offset,
     uint32_t i = 1;
 
     put(d, i, cond, written);
+    if (ret == 0) {
+        ret = cond == EMPTY || cond == CLOSED;
+    }
     g_assert_cmpint(zoned_zones_begin_write(&d->z, i, ZONE_SIZE + offset,
                                             bytes), ==, ret);
     if (ret < 0) {
@@ -533,8 +552,8 @@ static void test_fill(void)
         uint64_t start = ZONE_SIZE;
 
         put(d, 1, from[c], wp);
-        g_assert_cmpint(begin(d, 1, CAPACITY / 2 - wp), ==, 0);
-        g_assert_cmpint(begin(d, 1, CAPACITY / 2), ==, 0);
+        g_assert_cmpint(begin(d, 1, CAPACITY / 2 - wp), >=, 0);
+        g_assert_cmpint(begin(d, 1, CAPACITY / 2), >=, 0);
         check_zone(d, 1, open, CAPACITY);
         g_assert_cmpint(begin(d, 1, SECTOR), ==, -ERANGE);
 
@@ -544,7 +563,7 @@ static void test_fill(void)
         check_zone(d, 1, FULL, CAPACITY);
         g_assert_cmphex(d->wp[1], ==, start + ZONE_SIZE);
         g_assert_cmpuint(zoned_zones_nr_active(&d->z), ==, 0);
-        g_assert_cmpuint(d->z.nr_unsettled, ==, 1);
+        g_assert_cmpuint(d->z.nr_lingering, ==, 1);
         g_assert_cmpint(begin(d, 1, SECTOR), ==, -EPERM);
     }
 }
@@ -554,7 +573,7 @@ static void test_fill_closed(void)
 {
     g_autoptr(Device) d = device_with_limits(1, 2);
 
-    g_assert_cmpint(begin(d, 1, CAPACITY), ==, 0);
+    g_assert_cmpint(begin(d, 1, CAPACITY), >=, 0);
     g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 1), ==, 1);
     check_zone(d, 1, CLOSED, CAPACITY);
     zoned_zones_end_write(&d->z, 1, ZONE_SIZE + CAPACITY);
@@ -562,8 +581,8 @@ static void test_fill_closed(void)
 
     /* By the device, for want of open resources */
     commit(d);
-    g_assert_cmpint(begin(d, 2, CAPACITY), ==, 0);
-    g_assert_cmpint(begin(d, 3, SECTOR), ==, 0);
+    g_assert_cmpint(begin(d, 2, CAPACITY), >=, 0);
+    g_assert_cmpint(begin(d, 3, SECTOR), >=, 0);
     check_zone(d, 2, CLOSED, CAPACITY);
     zoned_zones_end_write(&d->z, 2, 2 * ZONE_SIZE + CAPACITY);
     check_zone(d, 2, FULL, CAPACITY);
@@ -620,9 +639,9 @@ static void test_active_limit(void)
 {
     g_autoptr(Device) d = device_with_limits(0, 3);
 
-    g_assert_cmpint(begin(d, 1, SECTOR), ==, 0);
+    g_assert_cmpint(begin(d, 1, SECTOR), >=, 0);
     g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 2), ==, 1);
-    g_assert_cmpint(begin(d, 3, SECTOR), ==, 0);
+    g_assert_cmpint(begin(d, 3, SECTOR), >=, 0);
     g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 3), ==, 1);
     g_assert_cmpuint(zoned_zones_nr_active(&d->z), ==, 3);
 
@@ -632,14 +651,14 @@ static void test_active_limit(void)
     check_zone(d, 4, EMPTY, 0);
 
     /* Zones that are active stay usable. */
-    g_assert_cmpint(begin(d, 1, SECTOR), ==, 0);
-    g_assert_cmpint(begin(d, 2, SECTOR), ==, 0);
-    g_assert_cmpint(begin(d, 3, SECTOR), ==, 0);
+    g_assert_cmpint(begin(d, 1, SECTOR), >=, 0);
+    g_assert_cmpint(begin(d, 2, SECTOR), >=, 0);
+    g_assert_cmpint(begin(d, 3, SECTOR), >=, 0);
     g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 1), ==, 1);
     /* What needs no resource works as well. */
     g_assert_cmpint(mgmt(d, BLK_ZO_FINISH, 4), ==, 1);
     check_zone(d, 4, FULL, 0);
-    g_assert_cmpuint(d->z.nr_unsettled, ==, 0);
+    g_assert_cmpuint(d->z.nr_lingering, ==, 0);
     check_derived(d);
 }
 
@@ -657,7 +676,7 @@ static void test_both_limits(void)
     write_zone(d, 1, SECTOR);
     g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 1), ==, 1);
     g_assert_cmpint(begin(d, 3, SECTOR), ==, -EOVERFLOW);
-    g_assert_cmpint(begin(d, 1, SECTOR), ==, 0);
+    g_assert_cmpint(begin(d, 1, SECTOR), >=, 0);
     check_zone(d, 1, IOPEN, 2 * SECTOR);
 
     /* No zone is closed for a request that fails anyway. */
@@ -730,20 +749,6 @@ static void test_implicit_close(void)
     check_zone(d, 4, IOPEN, 3 * SECTOR);
 }
 
-/* An implicitly open zone without data has nothing to be CLOSED for. */
-static void test_implicit_close_unwritten(void)
-{
-    g_autoptr(Device) d = device_with_limits(1, 2);
-
-    g_assert_cmpint(begin(d, 1, SECTOR), ==, 0);
-    zoned_zones_rollback(&d->z, 1, ZONE_SIZE);
-    check_zone(d, 1, IOPEN, 0);
-    write_zone(d, 2, SECTOR);
-    check_zone(d, 1, EMPTY, 0);
-    check_zone(d, 2, IOPEN, SECTOR);
-    g_assert_cmpuint(d->z.nr_unsettled, ==, 1);
-}
-
 /* A zone that stops to be active keeps its resource until a commit. */
 static void test_unsettled(void)
 {
@@ -755,7 +760,7 @@ static void test_unsettled(void)
         write_zone(d, 1, SECTOR);
         write_zone(d, 2, SECTOR);
         g_assert_cmpint(mgmt(d, ops[o], 1), ==, 1);
-        g_assert_cmpuint(d->z.nr_unsettled, ==, 1);
+        g_assert_cmpuint(d->z.nr_lingering, ==, 1);
         g_assert_cmpuint(zoned_zones_nr_active(&d->z), ==, 1);
         g_assert_cmpint(begin(d, 3, SECTOR), ==, -EAGAIN);
         g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 3), ==, -EAGAIN);
@@ -763,7 +768,7 @@ static void test_unsettled(void)
         /* Zones that are active need nothing. */
         write_zone(d, 2, SECTOR);
         commit(d);
-        g_assert_cmpint(begin(d, 3, SECTOR), ==, 0);
+        g_assert_cmpint(begin(d, 3, SECTOR), >=, 0);
         check_zone(d, 3, IOPEN, SECTOR);
         g_assert_cmpint(begin(d, 4, SECTOR), ==, -EOVERFLOW);
     }
@@ -776,7 +781,7 @@ static void test_unsettled_more(void)
     /* Without anything active, all resources can be unsettled. */
     for (int i = 1; i <= 3; i++) {
         write_zone(d, i, CAPACITY);
-        g_assert_cmpuint(d->z.nr_unsettled, ==, i);
+        g_assert_cmpuint(d->z.nr_lingering, ==, i);
     }
     g_assert_cmpint(begin(d, 4, SECTOR), ==, -EAGAIN);
     commit(d);
@@ -788,11 +793,11 @@ static void test_unsettled_more(void)
     g_assert_cmpint(mgmt(d, BLK_ZO_RESET, 4), ==, 1);
     g_assert_cmpint(mgmt(d, BLK_ZO_RESET, 3), ==, 1);
     g_assert_cmpint(mgmt(d, BLK_ZO_RESET, 2), ==, 1);
-    g_assert_cmpuint(d->z.nr_unsettled, ==, 1);
+    g_assert_cmpuint(d->z.nr_lingering, ==, 1);
     g_assert_cmpint(begin(d, 2, SECTOR), ==, -ETOOMANYREFS);
     g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 5), ==, 1);
     check_zone(d, 5, EMPTY, 0);
-    g_assert_cmpuint(d->z.nr_unsettled, ==, 2);
+    g_assert_cmpuint(d->z.nr_lingering, ==, 2);
     g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 5), ==, 1);
     g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 2), ==, -EAGAIN);
     g_assert_cmpint(begin(d, 2, SECTOR), ==, -EAGAIN);
@@ -823,25 +828,63 @@ static void test_rollback(void)
         g_autoptr(Device) d = device_with_limits(2, 3);
         uint64_t wp = from[c] == EMPTY ? 0 : 5 * SECTOR;
         BlockZoneState open = from[c] == EOPEN ? EOPEN : IOPEN;
-        uint64_t start = ZONE_SIZE;
+        bool opens = from[c] == EMPTY || from[c] == CLOSED;
 
-        /* The last of three; then the first, and what is behind it. */
+        /* The last of three: the first has opened the zone. */
         put(d, 1, from[c], wp);
-        g_assert_cmpint(begin(d, 1, SECTOR), ==, 0);
-        g_assert_cmpint(begin(d, 1, 2 * SECTOR), ==, 0);
-        g_assert_cmpint(begin(d, 1, 4 * SECTOR), ==, 0);
-        zoned_zones_rollback(&d->z, 1, start + wp + 3 * SECTOR);
+        begin_ok(d, 1, SECTOR, opens);
+        begin_ok(d, 1, 2 * SECTOR, false);
+        begin_ok(d, 1, 4 * SECTOR, false);
+        rollback(d, 1, wp + 3 * SECTOR, false);
         check_zone(d, 1, open, wp + 3 * SECTOR);
-        g_assert_cmpint(begin(d, 1, 8 * SECTOR), ==, 0);
-        zoned_zones_rollback(&d->z, 1, start + wp);
-        check_zone(d, 1, open, wp);
-        g_assert_cmpuint(d->z.nr_unsettled, ==, 0);
+
+        /* The first, and what is behind it: it is as if none had been sent. */
+        begin_ok(d, 1, 8 * SECTOR, false);
+        rollback(d, 1, wp, opens);
+        check_zone(d, 1, from[c], wp);
+        g_assert_cmpuint(d->z.nr_lingering, ==, from[c] == EMPTY);
         g_assert_cmpuint(d->z.nr_dirty, ==, 1);
 
-        /* The zone kept its resources: it can be written at once. */
         write_zone(d, 1, SECTOR);
         check_zone(d, 1, open, wp + SECTOR);
     }
+}
+
+/* The first write of a zone fails: its resources are free for another. */
+static void test_rollback_resources(void)
+{
+    g_autoptr(Device) d = device_with_limits(1, 1);
+
+    begin_ok(d, 1, SECTOR, true);
+    rollback(d, 1, 0, true);
+    check_zone(d, 1, EMPTY, 0);
+    g_assert_cmpuint(zoned_zones_nr_active(&d->z), ==, 0);
+    /* The image may say that it is active, until the next commit. */
+    g_assert_cmpint(begin(d, 2, SECTOR), ==, -EAGAIN);
+    zoned_zones_free_lingering(&d->z, zoned_zones_nr_lingering(&d->z));
+    begin_ok(d, 2, SECTOR, true);
+}
+
+/* What became of the zone by others, after a write opened it, stays. */
+static void test_rollback_opened(void)
+{
+    g_autoptr(Device) d = device_with_limits(2, 2);
+
+    /* It was opened explicitly. */
+    begin_ok(d, 1, SECTOR, true);
+    g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 1), ==, 1);
+    rollback(d, 1, 0, true);
+    check_zone(d, 1, EOPEN, 0);
+
+    /* It was closed, and opened by another write that fails as well. */
+    begin_ok(d, 2, SECTOR, true);
+    g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 2), ==, 1);
+    begin_ok(d, 2, SECTOR, true);
+    rollback(d, 2, SECTOR, true);
+    check_zone(d, 2, CLOSED, SECTOR);
+    begin_ok(d, 2, SECTOR, true);
+    rollback(d, 2, 0, true);
+    check_zone(d, 2, EMPTY, 0);
 }
 
 /* A write that would have filled the zone: it never was FULL. */
@@ -850,9 +893,9 @@ static void test_rollback_fill(void)
     g_autoptr(Device) d = device_with_limits(1, 1);
 
     g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 1), ==, 1);
-    g_assert_cmpint(begin(d, 1, CAPACITY - SECTOR), ==, 0);
-    g_assert_cmpint(begin(d, 1, SECTOR), ==, 0);
-    zoned_zones_rollback(&d->z, 1, ZONE_SIZE + CAPACITY - SECTOR);
+    begin_ok(d, 1, CAPACITY - SECTOR, false);
+    begin_ok(d, 1, SECTOR, false);
+    rollback(d, 1, CAPACITY - SECTOR, false);
     check_zone(d, 1, EOPEN, CAPACITY - SECTOR);
     zoned_zones_end_write(&d->z, 1, ZONE_SIZE + CAPACITY - SECTOR);
     check_zone(d, 1, EOPEN, CAPACITY - SECTOR);
@@ -865,19 +908,19 @@ static void test_rollback_closed(void)
 {
     g_autoptr(Device) d = device_with_limits(2, 2);
 
-    g_assert_cmpint(begin(d, 1, SECTOR), ==, 0);
-    g_assert_cmpint(begin(d, 1, SECTOR), ==, 0);
+    begin_ok(d, 1, SECTOR, true);
+    begin_ok(d, 1, SECTOR, false);
     g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 1), ==, 1);
     check_zone(d, 1, CLOSED, 2 * SECTOR);
-    zoned_zones_rollback(&d->z, 1, ZONE_SIZE + SECTOR);
+    rollback(d, 1, SECTOR, false);
     check_zone(d, 1, CLOSED, SECTOR);
-    g_assert_cmpuint(d->z.nr_unsettled, ==, 0);
+    g_assert_cmpuint(d->z.nr_lingering, ==, 0);
 
     /* Nothing is left: not CLOSED, and no resource taken. */
-    zoned_zones_rollback(&d->z, 1, ZONE_SIZE);
+    rollback(d, 1, 0, true);
     check_zone(d, 1, EMPTY, 0);
     g_assert_cmpuint(zoned_zones_nr_active(&d->z), ==, 0);
-    g_assert_cmpuint(d->z.nr_unsettled, ==, 1);
+    g_assert_cmpuint(d->z.nr_lingering, ==, 1);
 }
 
 /* Failing does not make a zone look recently written, or the reverse. */
@@ -885,12 +928,13 @@ static void test_rollback_order(void)
 {
     g_autoptr(Device) d = device_with_limits(2, 0);
 
-    g_assert_cmpint(begin(d, 1, SECTOR), ==, 0);
+    write_zone(d, 1, SECTOR);
     write_zone(d, 2, SECTOR);
-    zoned_zones_rollback(&d->z, 1, ZONE_SIZE);
+    begin_ok(d, 1, SECTOR, false);
+    rollback(d, 1, SECTOR, false);
     write_zone(d, 3, SECTOR);
-    check_zone(d, 1, EMPTY, 0);
-    check_zone(d, 2, IOPEN, SECTOR);
+    check_zone(d, 1, IOPEN, SECTOR);
+    check_zone(d, 2, CLOSED, SECTOR);
 }
 
 /*
@@ -937,7 +981,7 @@ static void test_extension_stays(void)
     check_extended(d, 1, EOPEN, 0);
     g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 1), ==, 1);
     check_extended(d, 1, CLOSED, 0);
-    g_assert_cmpuint(d->z.nr_unsettled, ==, 0);
+    g_assert_cmpuint(d->z.nr_lingering, ==, 0);
 
     write_zone(d, 1, SECTOR);
     check_extended(d, 1, IOPEN, SECTOR);
@@ -956,7 +1000,7 @@ static void test_extension_stays(void)
     extend(d, 2);
     g_assert_cmpint(mgmt(d, BLK_ZO_RESET, 2), ==, 1);
     check_not_extended(d, 2, EMPTY, 0);
-    g_assert_cmpuint(d->z.nr_unsettled, ==, 1);
+    g_assert_cmpuint(d->z.nr_lingering, ==, 1);
     check_extended(d, 1, FULL, 0);
 
     put_extended(d, 3, RDONLY, SECTOR);
@@ -969,20 +1013,23 @@ static void test_extension_unwritten(void)
 {
     g_autoptr(Device) d = device_with_limits(1, 3);
 
-    /* By a write that fails */
+    /* By a write that fails, after the zone was closed */
     extend(d, 1);
-    g_assert_cmpint(begin(d, 1, SECTOR), ==, 0);
+    begin_ok(d, 1, SECTOR, true);
     g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 1), ==, 1);
-    zoned_zones_rollback(&d->z, 1, ZONE_SIZE);
+    rollback(d, 1, 0, true);
+    check_extended(d, 1, CLOSED, 0);
+
+    /* By a write that fails */
+    begin_ok(d, 1, SECTOR, true);
+    rollback(d, 1, 0, true);
     check_extended(d, 1, CLOSED, 0);
 
     /* For want of open resources */
-    g_assert_cmpint(begin(d, 1, SECTOR), ==, 0);
-    zoned_zones_rollback(&d->z, 1, ZONE_SIZE);
-    check_extended(d, 1, IOPEN, 0);
-    write_zone(d, 2, SECTOR);
+    g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 1), ==, 1);
+    g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 1), ==, 1);
     check_extended(d, 1, CLOSED, 0);
-    g_assert_cmpuint(d->z.nr_unsettled, ==, 0);
+    g_assert_cmpuint(d->z.nr_lingering, ==, 0);
 }
 
 /* It needs an active resource, and no open one. */
@@ -1053,7 +1100,7 @@ static void check_last_zone(uint64_t zone_size, uint64_t capacity,
 
     g_assert_cmpuint(geo.nr_zones, ==, nr_zones);
     g_assert_cmpint(begin(d, last, last_capacity + SECTOR), ==, -ERANGE);
-    g_assert_cmpint(begin(d, last, last_capacity - SECTOR), ==, 0);
+    g_assert_cmpint(begin(d, last, last_capacity - SECTOR), >=, 0);
     zoned_zones_describe(&d->z, last, &desc);
     g_assert_cmphex(desc.start, ==, start);
     g_assert_cmphex(desc.length, ==, last_length);
@@ -1183,7 +1230,7 @@ static void check_load_ext(BlockZoneState cond, uint64_t written,
         g_assert_cmpuint(zoned_zones_nr_active(&d->z), ==, is_active(expected));
         /* Whoever takes the image over must not see what it was. */
         g_assert_cmpuint(d->z.nr_dirty, ==, cond != expected);
-        g_assert_cmpuint(d->z.nr_unsettled, ==, 0);
+        g_assert_cmpuint(d->z.nr_lingering, ==, 0);
     }
 }
 
@@ -1357,7 +1404,7 @@ static void test_dirty(void)
     g_assert_cmpint(mgmt(d, BLK_ZO_FINISH, 2 * n), ==, 0);
     g_assert_cmpint(mgmt(d, BLK_ZO_RESET, 2), ==, 0);
     g_assert_cmpint(mgmt(d, BLK_ZO_RESET, 0), ==, -EPERM);
-    g_assert_cmpint(begin(d, n, SECTOR), ==, 0);
+    g_assert_cmpint(begin(d, n, SECTOR), >=, 0);
     check_derived(d);
     g_assert_cmpuint(d->z.nr_dirty, ==, 0);
 
@@ -1415,8 +1462,8 @@ typedef struct ModelZone {
     bool extended;              /* has a valid descriptor extension */
     uint64_t last_write;        /* when, by the model's clock */
 
-    /* Where writes in flight begin and end, the oldest first */
-    uint64_t in_flight[MAX_IN_FLIGHT][2];
+    /* The oldest first: begin, end, and whether it has opened the zone */
+    uint64_t in_flight[MAX_IN_FLIGHT][3];
     int nr_in_flight;
 
     /* How often it stopped to be active since the last commit began */
@@ -1543,7 +1590,7 @@ static uint32_t model_nr_active(Model *m)
     return model_nr_open(m) + model_nr(m, CLOSED);
 }
 
-static uint32_t model_nr_unsettled(Model *m)
+static uint32_t model_nr_lingering(Model *m)
 {
     uint32_t n = 0;
 
@@ -1577,7 +1624,7 @@ static int model_check_active(Model *m, uint32_t i)
         if (model_nr_active(m) >= m->max_active) {
             return -EOVERFLOW;
         }
-        if (model_nr_active(m) + model_nr_unsettled(m) >= m->max_active) {
+        if (model_nr_active(m) + model_nr_lingering(m) >= m->max_active) {
             return -EAGAIN;
         }
     }
@@ -1634,10 +1681,13 @@ static int model_begin_write(Model *m, uint32_t i, uint64_t offset,
             return ret;
         }
         model_change(m, i, IOPEN);
+        ret = 1;
+    } else {
+        ret = 0;
     }
     zone->written += bytes;
     zone->last_write = m->clock++;
-    return 0;
+    return ret;
 }
 
 static int model_extend(Model *m, uint32_t i)
@@ -1761,7 +1811,7 @@ static void compare_counts(Model *m)
     }
     MUST_BE(m, "nr_open", 0, zoned_zones_nr_open(z), model_nr_open(m));
     MUST_BE(m, "nr_active", 0, zoned_zones_nr_active(z), model_nr_active(m));
-    MUST_BE(m, "nr_unsettled", 0, z->nr_unsettled, model_nr_unsettled(m));
+    MUST_BE(m, "nr_lingering", 0, z->nr_lingering, model_nr_lingering(m));
     for (uint32_t i = 0; i < m->nr_zones; i += ZONED_ZONES_PER_DIRTY_BIT) {
         bool dirty = m->dirty[i / ZONED_ZONES_PER_DIRTY_BIT];
 
@@ -1828,7 +1878,7 @@ static void step_commit_end(Model *m)
 
         zone->active_in_image = zone->active_in_commit;
         zone->active_in_commit = false;
-        m->device->z.nr_unsettled -= zone->stopped_before;
+        zoned_zones_free_lingering(&m->device->z, zone->stopped_before);
         zone->stopped_before = 0;
     }
     m->committing = false;
@@ -1882,14 +1932,19 @@ static void complete_write(Model *m, uint32_t i)
 static void fail_write(Model *m, uint32_t i, int n)
 {
     ModelZone *zone = &m->zone[i];
+    bool opened = false;
 
     doing(m, "write %d of %d in flight to zone %u fails", n,
           zone->nr_in_flight, i);
+    for (int j = n; j < zone->nr_in_flight; j++) {
+        opened |= zone->in_flight[j][2];
+    }
     zone->written = zone->in_flight[n][0];
     zone->nr_in_flight = n;
-    zoned_zones_rollback(&m->device->z, i, zone->start + zone->written);
+    zoned_zones_rollback(&m->device->z, i, zone->start + zone->written,
+                         opened);
 
-    if (zone->cond == CLOSED) {
+    if (zone->cond == CLOSED || (zone->cond == IOPEN && opened)) {
         model_close(m, i);
     } else {
         model_change(m, i, zone->cond);
@@ -1961,9 +2016,10 @@ static void step_write(Model *m, uint32_t i)
                                   bytes);
     expected = model_begin_write(m, i, offset, bytes);
     MUST_BE(m, "result", i, ret, expected);
-    if (ret == 0) {
+    if (ret >= 0) {
         zone->in_flight[zone->nr_in_flight][0] = offset;
         zone->in_flight[zone->nr_in_flight][1] = offset + bytes;
+        zone->in_flight[zone->nr_in_flight][2] = ret;
         zone->nr_in_flight++;
     } else if (ret == -EAGAIN) {
         commit_all(m);
@@ -2239,13 +2295,14 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/zones/limits/both", test_both_limits);
     g_test_add_func("/zoned/zones/limits/refused", test_refused_takes_nothing);
     g_test_add_func("/zoned/zones/limits/implicit-close", test_implicit_close);
-    g_test_add_func("/zoned/zones/limits/implicit-close-unwritten",
-                    test_implicit_close_unwritten);
     g_test_add_func("/zoned/zones/unsettled/keeps", test_unsettled);
     g_test_add_func("/zoned/zones/unsettled/more", test_unsettled_more);
     g_test_add_func("/zoned/zones/unsettled/unlimited",
                     test_unsettled_unlimited);
     g_test_add_func("/zoned/zones/rollback/conditions", test_rollback);
+    g_test_add_func("/zoned/zones/rollback/resources",
+                    test_rollback_resources);
+    g_test_add_func("/zoned/zones/rollback/opened", test_rollback_opened);
     g_test_add_func("/zoned/zones/rollback/fill", test_rollback_fill);
     g_test_add_func("/zoned/zones/rollback/closed", test_rollback_closed);
     g_test_add_func("/zoned/zones/rollback/order", test_rollback_order);
