@@ -217,6 +217,24 @@ static int load_table(BlockDriverState *bs, uint32_t first, uint32_t n,
     return 0;
 }
 
+/*
+ * The zones were loaded.  Nobody knows yet whether the image has durably what
+ * was read from it, see zoned-commit.c; a check writes only what it repairs.
+ */
+static void distrust_image(BlockDriverState *bs)
+{
+    BDRVZonedState *s = bs->opaque;
+
+    if (bs->open_flags & BDRV_O_CHECK) {
+        zoned_zones_mark_clean(&s->zones);
+        return;
+    }
+    qemu_spin_lock(&s->lock);
+    zoned_zones_mark_all_dirty(&s->zones);
+    zoned_commit_doubt(&s->commit);
+    qemu_spin_unlock(&s->lock);
+}
+
 /* Reads the zone table of an image of @length bytes. */
 static int GRAPH_RDLOCK read_table(BlockDriverState *bs, int64_t length,
                                    bool keep_open, Error **errp)
@@ -251,6 +269,7 @@ static int GRAPH_RDLOCK read_table(BlockDriverState *bs, int64_t length,
                    "%u", nr_active, geo->max_active);
         return -EINVAL;
     }
+    distrust_image(bs);
     return 0;
 }
 
@@ -332,10 +351,6 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
         return ret;
     }
     ret = read_table(bs, length, false, errp);
-    if (flags & BDRV_O_CHECK) {
-        /* Only what a check repairs is to be written back. */
-        zoned_zones_mark_clean(&s->zones);
-    }
     if (ret == 0 && (flags & BDRV_O_RDWR) &&
         !(flags & (BDRV_O_INACTIVE | BDRV_O_CHECK))) {
         ret = clear_autoclear_features(bs, errp);

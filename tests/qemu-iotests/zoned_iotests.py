@@ -125,6 +125,17 @@ def blkdebug_node(child: Union[str, Node], *errors: Node, **more: Any) -> Node:
             'inject-error': list(errors), **more}
 
 
+def failing_later(child: Union[str, Node], *errors: Node) -> Node:
+    """
+    The same, but the rules hold from the second write on: the first one takes
+    the image over.
+    """
+    return blkdebug_node(
+        child, *({**error, 'event': 'pwritev', 'state': 2}
+                 for error in errors),
+        **{'set-state': [{'event': 'pwritev', 'state': 1, 'new_state': 2}]})
+
+
 def create(path: str, size: Union[int, str], **opts: Any) -> None:
     """Creates a zoned image; opts are the options of qemu-img create -o."""
     args = ['-f', 'zoned']
