@@ -462,6 +462,22 @@ int zoned_host_error(int ret)
 }
 
 /*
+ * The byte of the device up to which zone @i, of condition @cond, can be read.
+ * What is in flight may be in the file in part, or what a reset took away.
+ */
+static uint64_t readable_end(BDRVZonedState *s, uint32_t i, BlockZoneState cond)
+{
+    switch (cond) {
+    case BLK_ZS_IOPEN:
+    case BLK_ZS_EOPEN:
+    case BLK_ZS_CLOSED:
+        return zoned_inflight_acknowledged(s, i);
+    default:
+        return zoned_zones_end(&s->zones, i);
+    }
+}
+
+/*
  * How much of the @bytes at byte @offset is stored in the file, and how much
  * behind that reads as zeroes; both are 0 if the zone is OFFLINE.
  */
@@ -480,7 +496,7 @@ static void zoned_extent(BDRVZonedState *s, uint64_t offset,
     }
 
     cond = zoned_zones_cond(&s->zones, i);
-    end = zoned_zones_end(&s->zones, i);
+    end = readable_end(s, i, cond);
     limit = zoned_zone_limit(geo, i);
     bytes = MIN(bytes, limit - offset);
     if (cond == BLK_ZS_OFFLINE) {
