@@ -19,6 +19,13 @@
  *
  * One of the images is then opened, and the next history begins with it.
  *
+ * In some histories there are several processes, one after the other.  One dies
+ * in the middle of what it does, or ends; the next one opens the image again
+ * and goes on with what is in the file's cache: all that was submitted, less
+ * what was still on its way when a process died.  Only what a flush has covered
+ * is on the disk, whoever has sent it; and when a flush fails, the cache may
+ * forget that something was to be written, so that no later flush does it.
+ *
  *   ZONED_TEST_SEED      repeats a failure: the seed that it printed
  *   ZONED_TEST_STEPS     images that each test judges
  *   ZONED_TEST_DUMP      a folder for some of the images
@@ -62,8 +69,12 @@ typedef struct Request {
     Content *contents;          /* of @nr sectors, once it is applied */
     int64_t submit;
     int64_t done;               /* JUDGE_NEVER: not yet */
+    int64_t landed;             /* what is submitted later comes behind it */
+    bool durable;               /* by a flush that is done */
+    bool dropped;               /* by one that failed: later ones skip it */
     int ret;
-    bool dropped;               /* by a flush that failed: later ones skip it */
+    Content *before;            /* what the cache had when it was submitted */
+    unsigned long *lost;        /* those that are not in the cache: a bit each */
 
     /* In the image that is being made, these sectors are there: a bit each. */
     unsigned long *applied;
@@ -75,6 +86,8 @@ typedef enum EventType {
     EVENT_DONE,
     EVENT_BEGIN,
     EVENT_ACK,
+    EVENT_DIE,
+    EVENT_OPEN,
 } EventType;
 
 /* Something has happened; the time is the index of the event. */
@@ -82,12 +95,14 @@ typedef struct Event {
     EventType type;
     Request *request;           /* of EVENT_SUBMIT and EVENT_DONE */
     JudgeOp *op;                /* of EVENT_BEGIN and EVENT_ACK */
+    Content *view;              /* of EVENT_OPEN: the cache that was found */
 } Event;
 
 /* A content that a sector may have. */
 typedef struct Version {
     Content content;
     Request *request;           /* NULL: it was there in the beginning */
+    bool found;                 /* in the cache when a process began */
 } Version;
 
 /* A sector that was written. */
@@ -111,7 +126,17 @@ typedef struct Profile {
     bool faults;                /* requests to the file may fail */
     bool fragments;             /* the file takes small requests only */
     bool certain;               /* one operation at a time: nothing is open */
+    bool processes;             /* more than one */
 } Profile;
+
+/* How a process becomes one that may write. */
+typedef enum Entrance {
+    ENTRANCE_OPEN,
+    ENTRANCE_REOPEN,            /* the node was read-only */
+    ENTRANCE_ACTIVATE,          /* the node was inactive, as in a migration */
+    ENTRANCE_STANDBY,           /* ditto, and it was opened before the others */
+    ENTRANCE__MAX,
+} Entrance;
 
 typedef struct Run {
     const Profile *profile;
@@ -119,14 +144,18 @@ typedef struct Run {
     JudgeGeometry geo;
     Judge *judge;
 
-    /* The file. */
+    /* The file, as the cache has it. */
     Content *file;
     uint32_t file_sectors;
     uint64_t nr_garbage;
-    bool recording;             /* else requests complete at once */
-    bool off;                   /* what is written is lost */
+    bool recording;             /* else requests leave no trace */
+    bool parking;               /* else they complete at once */
+    bool off;                   /* the process is dead: nothing is written */
     unsigned fault_percent;     /* of the requests fail */
+    bool gives_up;              /* after a flush that failed, all others do */
+    bool flush_failed;
     BlockBackend *blk;
+    BlockDriverState *standby;  /* of the next process, or NULL */
 
     /* The history. */
     Content *start;             /* the file when it began */
@@ -135,6 +164,7 @@ typedef struct Run {
     uint32_t hot[MAX_HOT_ZONES];
     uint32_t nr_hot;
     unsigned ops_left;
+    unsigned steps_left;        /* then the process dies */
     unsigned nr_running;        /* workers */
     GArray *parked;             /* Parked */
 
@@ -187,6 +217,44 @@ static void G_GNUC_PRINTF(2, 3) run_fail(Run *r, const char *format, ...)
     va_end(ap);
 }
 
+static void describe_event(const Event *event, int64_t time, GString *text)
+{
+    static const char *const names[] = { "write", "discard", "flush" };
+    const Request *q = event->request;
+
+    switch (event->type) {
+    case EVENT_SUBMIT:
+    case EVENT_DONE:
+        g_string_append_printf(text, "%6" PRId64 " %s %s sectors %u+%u", time,
+                               event->type == EVENT_SUBMIT ? "submit" : "done",
+                               names[q->type], q->first, q->nr);
+        break;
+    case EVENT_DIE:
+    case EVENT_OPEN:
+        g_string_append_printf(text, "%6" PRId64 " a process %s", time,
+                               event->type == EVENT_DIE ? "dies" : "begins");
+        break;
+    default:
+        g_string_append_printf(text, "%6" PRId64 " %s operation %" PRIu64,
+                               time, event->type == EVENT_BEGIN ? "begin"
+                                                                : "ack",
+                               event->op->number);
+    }
+    g_string_append(text, "\n");
+}
+
+static bool judgement_failed(Run *r)
+{
+    run_fail(r, "%s", "");
+    judge_describe(r->judge, r->failure);
+    if (getenv("ZONED_TEST_EVENTS")) {
+        for (guint i = 0; i < r->events->len; i++) {
+            describe_event(&g_array_index(r->events, Event, i), i, r->failure);
+        }
+    }
+    return false;
+}
+
 /*
  * Scheduling: whoever would wait parks, and one of the parked is chosen.
  */
@@ -195,6 +263,9 @@ static void coroutine_fn park(Run *r, unsigned weight)
 {
     Parked parked = { .co = qemu_coroutine_self(), .weight = weight };
 
+    if (!r->parking) {
+        return;
+    }
     g_array_append_val(r->parked, parked);
     qemu_coroutine_yield();
 }
@@ -252,7 +323,9 @@ static Request *request_new(Run *r, RequestType type, int64_t offset,
     q->nr = bytes / SECTOR;
     q->contents = g_new(Content, q->nr);
     q->applied = bitmap_new(q->nr);
-    q->done = JUDGE_NEVER;
+    q->before = g_new(Content, q->nr);
+    q->lost = bitmap_new(q->nr);
+    q->done = q->landed = JUDGE_NEVER;
     return q;
 }
 
@@ -261,8 +334,37 @@ static void request_free(gpointer opaque)
     Request *q = opaque;
 
     g_free(q->contents);
+    g_free(q->before);
+    g_free(q->lost);
     g_free(q->applied);
     g_free(q);
+}
+
+/*
+ * @flush is done.  If it has failed, the file may have dropped what it should
+ * have made durable, as if it were not to be written any more.  A driver that
+ * has the table in memory can write it again, so nothing is lost.  It does not
+ * have the data and the extensions; so these are dropped only if the file goes
+ * on failing, as file-posix does: then nobody relies on them, but for the next
+ * process, which finds them in the cache.
+ */
+static void flush_done(Run *r, const Request *flush)
+{
+    bool table_only = !r->gives_up;
+
+    r->flush_failed |= flush->ret < 0 && r->gives_up;
+    for (guint i = 0; i < r->requests->len; i++) {
+        Request *q = g_ptr_array_index(r->requests, i);
+
+        if (q->done >= flush->submit || q->durable || q->dropped) {
+            continue;
+        }
+        if (flush->ret == 0) {
+            q->durable = true;
+        } else if (!table_only || q->first < judge_table_limit(r->judge)) {
+            q->dropped = true;
+        }
+    }
 }
 
 /* Lets @q happen, which it takes over. */
@@ -271,11 +373,16 @@ static int coroutine_fn request_run(Run *r, Request *q)
     bool fail = percent(r, r->fault_percent);
     int ret = fail ? (percent(r, 50) ? -EIO : -ENOSPC) : 0;
 
-    if (!r->off) {
-        for (uint32_t i = 0; i < q->nr; i++) {
-            if (!fail || percent(r, 50)) {
-                r->file[q->first + i] = q->contents[i];
-            }
+    if (r->off) {
+        request_free(q);
+        return 0;
+    }
+    for (uint32_t i = 0; i < q->nr; i++) {
+        q->before[i] = r->file[q->first + i];
+        if (!fail || percent(r, 50)) {
+            r->file[q->first + i] = q->contents[i];
+        } else {
+            set_bit(i, q->lost);
         }
     }
     if (!r->recording) {
@@ -287,9 +394,18 @@ static int coroutine_fn request_run(Run *r, Request *q)
     q->submit = now(r);
     add_event(r, EVENT_SUBMIT, q, NULL);
     park(r, r->weight[q->type]);
+    if (r->off) {
+        return ret;
+    }
+    if (q->type == REQUEST_FLUSH && r->flush_failed) {
+        ret = -EIO;
+    }
     q->ret = ret;
-    q->done = now(r);
+    q->done = q->landed = now(r);
     add_event(r, EVENT_DONE, q, NULL);
+    if (q->type == REQUEST_FLUSH) {
+        flush_done(r, q);
+    }
     return ret;
 }
 
@@ -299,7 +415,7 @@ recorder_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
 {
     uint8_t buf[SECTOR];
 
-    if (recorded->recording) {
+    if (recorded->parking) {
         if (percent(recorded, recorded->fault_percent)) {
             return -EIO;
         }
@@ -418,7 +534,7 @@ static BlockDriver bdrv_recorder = {
 static BlockDriverState *recorder_open(Run *r)
 {
     recorded = r;
-    return bdrv_new_open_driver(&bdrv_recorder, "recorder",
+    return bdrv_new_open_driver(&bdrv_recorder, NULL,
                                 BDRV_O_RDWR | BDRV_O_UNMAP, &error_abort);
 }
 
@@ -483,7 +599,8 @@ static void create_image(Run *r)
     r->file_sectors += base;
 }
 
-static bool device_open(Run *r)
+/* A node of the driver, as a process opens it with @flags; or NULL */
+static BlockDriverState *driver_open(Run *r, int flags)
 {
     BlockDriverState *file = recorder_open(r);
     QDict *options = qdict_new();
@@ -495,12 +612,42 @@ static bool device_open(Run *r)
     if (r->geo.base) {
         qdict_put_int(options, "offset", r->geo.base);
     }
-    bs = bdrv_open(NULL, NULL, options, BDRV_O_RDWR | BDRV_O_UNMAP, &err);
+    bs = bdrv_open(NULL, NULL, options, BDRV_O_UNMAP | flags, &err);
     bdrv_unref(file);
     if (!bs) {
         run_fail(r, "the driver does not open the image: %s\n",
                  error_get_pretty(err));
         error_free(err);
+    }
+    return bs;
+}
+
+/* Opens the device, which then may be written. */
+static bool device_open(Run *r, Entrance entrance)
+{
+    static const int flags[] = {
+        [ENTRANCE_OPEN] = BDRV_O_RDWR,
+        [ENTRANCE_REOPEN] = 0,
+        [ENTRANCE_ACTIVATE] = BDRV_O_RDWR | BDRV_O_INACTIVE,
+    };
+    BlockDriverState *bs = entrance == ENTRANCE_STANDBY
+                           ? r->standby : driver_open(r, flags[entrance]);
+    Error *err = NULL;
+
+    r->standby = NULL;
+    if (!bs) {
+        return false;
+    }
+    if (entrance == ENTRANCE_REOPEN) {
+        bdrv_reopen_set_read_only(bs, false, &err);
+    } else if (entrance != ENTRANCE_OPEN) {
+        bdrv_activate(bs, &err);
+    }
+    if (err) {
+        run_fail(r, "the driver does not let the image be written: %s\n",
+                 error_get_pretty(err));
+        error_free(err);
+        bdrv_unref(bs);
         return false;
     }
     r->blk = blk_new(qemu_get_aio_context(), BLK_PERM_ALL, BLK_PERM_ALL);
@@ -518,19 +665,27 @@ static void device_power_off(Run *r)
     r->off = false;
 }
 
+/* When the image is compared with what the driver says of it. */
+typedef enum Moment {
+    OPENED,                     /* nothing was done to it */
+    ACTIVATED,                  /* ditto, and zones may have stayed open */
+    FLUSHED,
+} Moment;
+
 /*
  * Is @zone what the image says in @entry?  A zone that is open in the image is
  * closed when the image is opened.
  */
 static bool zone_matches(const JudgeEntry *entry,
-                         const BlockZoneDescriptor *zone, bool opened)
+                         const BlockZoneDescriptor *zone, Moment moment)
 {
     BlockZoneState cond = entry->cond;
     uint64_t wp = entry->address;
 
     if (cond == BLK_ZS_FULL) {
         wp = zone->start + zone->length;
-    } else if (opened && cond != BLK_ZS_NOT_WP) {
+    } else if (moment != FLUSHED && cond != BLK_ZS_NOT_WP &&
+               !(moment == ACTIVATED && cond == zone->state)) {
         cond = wp == zone->start && !entry->extended ? BLK_ZS_EMPTY
                                                      : BLK_ZS_CLOSED;
     }
@@ -593,7 +748,7 @@ static bool check_extensions(Run *r)
  * What the driver says is what the image says: after it was opened, or else
  * when all is flushed.
  */
-static bool check_device(Run *r, bool opened)
+static bool check_device(Run *r, Moment moment)
 {
     unsigned n = r->geo.nr_zones;
     g_autofree BlockZoneDescriptor *zone = g_new(BlockZoneDescriptor, n);
@@ -606,7 +761,7 @@ static bool check_device(Run *r, bool opened)
     for (uint32_t i = 0; i < n; i++) {
         JudgeEntry entry = judge_entry(r->judge, i);
 
-        if (!zone_matches(&entry, &zone[i], opened)) {
+        if (!zone_matches(&entry, &zone[i], moment)) {
             run_fail(r, "zone %u is reported with condition 0x%x and write "
                      "pointer %" PRIu64 "; in the image it has 0x%x and %"
                      PRIu64 "\n", i, zone[i].state, zone[i].wp, entry.cond,
@@ -663,6 +818,9 @@ static void ack(Run *r, JudgeOp *op, int ret)
     bool guest_error = ret == -EINVAL || ret == -ERANGE || ret == -EPERM ||
                        ret == -EOVERFLOW || ret == -ETOOMANYREFS;
 
+    if (r->off) {
+        return;
+    }
     if (ret > 0 || (ret < 0 && !guest_error &&
                     !(host_error && r->profile->faults))) {
         run_fail(r, "operation %" PRIu64 " (type %d, at %" PRIu64 "): "
@@ -855,29 +1013,92 @@ static void coroutine_fn flusher(void *opaque)
     r->nr_running--;
 }
 
-/* Starts @n coroutines and lets them run to their ends. */
-static bool run_coroutines(Run *r, CoroutineEntry *entry, unsigned n)
+/* Is a request that came behind number @k in sector @sector of the cache? */
+static bool is_overwritten(Run *r, guint k, uint32_t sector)
 {
-    AioContext *ctx = qemu_get_aio_context();
+    while (++k < r->requests->len) {
+        const Request *q = g_ptr_array_index(r->requests, k);
 
-    r->nr_running = n;
-    for (unsigned i = 0; i < n; i++) {
-        aio_co_enter(ctx, qemu_coroutine_create(entry, r));
+        if (sector >= q->first && sector - q->first < q->nr &&
+            !test_bit(sector - q->first, q->lost)) {
+            return true;
+        }
     }
-    while (aio_poll(ctx, false)) {
+    return false;
+}
+
+/*
+ * The process dies.  What was in flight has come as far as the cache, or not,
+ * or in part; it comes no further.
+ */
+static void die(Run *r)
+{
+    int64_t time = now(r);
+
+    r->off = true;
+    r->ops_left = 0;
+    judge_die(r->judge, time);
+    add_event(r, EVENT_DIE, NULL, NULL);
+    for (guint k = r->requests->len; k-- > 0; ) {
+        Request *q = g_ptr_array_index(r->requests, k);
+        unsigned lost;
+
+        if (q->done != JUDGE_NEVER || q->type == REQUEST_FLUSH) {
+            continue;
+        }
+        lost = percent(r, 50) ? 0 : 50 + below(r, 2) * 50;
+        for (uint32_t i = 0; i < q->nr; i++) {
+            uint32_t sector = q->first + i;
+
+            if (percent(r, lost) && !test_bit(i, q->lost) &&
+                !is_overwritten(r, k, sector)) {
+                r->file[sector] = q->before[i];
+                set_bit(i, q->lost);
+            }
+        }
+        q->done = q->landed = time;
+    }
+}
+
+static void poll_all(void)
+{
+    while (aio_poll(qemu_get_aio_context(), false)) {
         /* More may be ready. */
     }
+}
+
+/* Starts @n coroutines and lets them run until they end or the process dies */
+static bool run_coroutines(Run *r, CoroutineEntry *entry, unsigned n)
+{
+    r->nr_running = n;
+    r->parking = true;
+    for (unsigned i = 0; i < n; i++) {
+        aio_co_enter(qemu_get_aio_context(), qemu_coroutine_create(entry, r));
+    }
+    poll_all();
     while (r->nr_running > 0) {
+        if (r->steps_left-- == 0) {
+            die(r);
+            r->parking = false;
+        }
         if (r->parked->len == 0) {
             run_fail(r, "%u operations hang\n", r->nr_running);
             return false;
         }
         wake_one(r);
-        while (aio_poll(ctx, false)) {
-            /* More may be ready. */
-        }
+        poll_all();
     }
+    r->parking = false;
     return true;
+}
+
+static void choose_zones(Run *r)
+{
+    r->nr_hot = 1 + below(r, MAX_HOT_ZONES);
+    for (uint32_t i = 0; i < r->nr_hot; i++) {
+        r->hot[i] = r->geo.nr_conv +
+                    below(r, r->geo.nr_zones - r->geo.nr_conv);
+    }
 }
 
 /* Chooses what the history is like. */
@@ -885,11 +1106,7 @@ static void choose_history(Run *r)
 {
     static const unsigned weights[] = { 1, 4, 16, 64 };
 
-    r->nr_hot = 1 + below(r, MAX_HOT_ZONES);
-    for (uint32_t i = 0; i < r->nr_hot; i++) {
-        r->hot[i] = r->geo.nr_conv +
-                    below(r, r->geo.nr_zones - r->geo.nr_conv);
-    }
+    choose_zones(r);
     for (int i = 0; i < ARRAY_SIZE(r->weight); i++) {
         r->weight[i] = weights[below(r, ARRAY_SIZE(weights))];
     }
@@ -901,16 +1118,104 @@ static void choose_history(Run *r)
     r->samples = 8 << below(r, 3);
 }
 
+/* What a process of a history does, up to its end. */
+static bool run_process(Run *r, unsigned depth)
+{
+    r->fault_percent = r->profile->faults ? 1 + below(r, 15) : 0;
+    return run_coroutines(r, worker, r->profile->certain ? 1 : depth);
+}
+
+/* Sectors that are in the cache and will not be on the disk; for the caller */
+static unsigned long *find_given_up(Run *r)
+{
+    unsigned long *given_up = bitmap_new(r->file_sectors);
+    unsigned long *later = bitmap_new(r->file_sectors);
+
+    for (guint k = r->requests->len; k-- > 0; ) {
+        const Request *q = g_ptr_array_index(r->requests, k);
+
+        for (uint32_t i = 0; i < q->nr; i++) {
+            uint32_t sector = q->first + i;
+
+            if (!test_bit(i, q->lost) && !test_and_set_bit(sector, later) &&
+                q->dropped) {
+                set_bit(sector, given_up);
+            }
+        }
+    }
+    g_free(later);
+    return given_up;
+}
+
+/* The process that was is gone, and another one opens the device. */
+static bool next_process(Run *r, Entrance entrance)
+{
+    g_autofree unsigned long *given_up = find_given_up(r);
+    Event open = {
+        .type = EVENT_OPEN,
+        .view = g_memdup2(r->file, r->file_sectors * sizeof(Content)),
+    };
+
+    device_power_off(r);
+    r->flush_failed = false;
+    r->steps_left = UINT_MAX;
+    if (!judge_reopen(r->judge, open.view, given_up, now(r))) {
+        g_free(open.view);
+        return judgement_failed(r);
+    }
+    g_array_append_val(r->events, open);
+    return device_open(r, entrance) &&
+           check_device(r, entrance == ENTRANCE_ACTIVATE ||
+                           entrance == ENTRANCE_STANDBY ? ACTIVATED : OPENED);
+}
+
+/* A process that dies, or ends, and what comes behind it. */
+static bool run_mortal(Run *r)
+{
+    Entrance entrance = below(r, ENTRANCE__MAX);
+
+    if (entrance == ENTRANCE_STANDBY) {
+        r->standby = driver_open(r, BDRV_O_RDWR | BDRV_O_INACTIVE);
+        if (!r->standby) {
+            return false;
+        }
+    }
+    r->steps_left = percent(r, 80) ? below(r, 200) : UINT_MAX;
+    r->gives_up = percent(r, 50);
+    if (!run_process(r, 1 + below(r, 8)) ||
+        (!r->off && percent(r, 50) && !run_coroutines(r, flusher, 1))) {
+        return false;
+    }
+    if (!r->off) {
+        die(r);
+    }
+    r->gives_up = false;
+    if (!next_process(r, entrance)) {
+        return false;
+    }
+    r->ops_left = 5 + below(r, 60);
+    if (percent(r, 20)) {
+        choose_zones(r);
+    }
+    return true;
+}
+
 /* Runs a history on the open device. */
 static bool run_history(Run *r)
 {
     unsigned depth = 1 + below(r, percent(r, 50) ? 32 : 4);
+    unsigned mortals = r->profile->processes ? 1 + below(r, 3) : 0;
 
     choose_history(r);
     r->start = g_memdup2(r->file, r->file_sectors * sizeof(Content));
     r->recording = true;
-    r->fault_percent = r->profile->faults ? 1 + below(r, 15) : 0;
-    if (!run_coroutines(r, worker, r->profile->certain ? 1 : depth)) {
+    r->steps_left = UINT_MAX;
+    while (mortals-- > 0) {
+        if (!run_mortal(r)) {
+            return false;
+        }
+    }
+    if (!run_process(r, depth)) {
         return false;
     }
     /* So that at the end there is one image, and it holds everything. */
@@ -941,39 +1246,6 @@ static void dump_image(Run *r)
         g_assert(fwrite(buf, SECTOR, 1, f) == 1);
     }
     g_assert(fclose(f) == 0);
-}
-
-static void describe_event(const Event *event, int64_t time, GString *text)
-{
-    static const char *const names[] = { "write", "discard", "flush" };
-    const Request *q = event->request;
-
-    switch (event->type) {
-    case EVENT_SUBMIT:
-    case EVENT_DONE:
-        g_string_append_printf(text, "%6" PRId64 " %s %s sectors %u+%u", time,
-                               event->type == EVENT_SUBMIT ? "submit" : "done",
-                               names[q->type], q->first, q->nr);
-        break;
-    default:
-        g_string_append_printf(text, "%6" PRId64 " %s operation %" PRIu64,
-                               time, event->type == EVENT_BEGIN ? "begin"
-                                                                : "ack",
-                               event->op->number);
-    }
-    g_string_append(text, "\n");
-}
-
-static bool judgement_failed(Run *r)
-{
-    run_fail(r, "%s", "");
-    judge_describe(r->judge, r->failure);
-    if (getenv("ZONED_TEST_EVENTS")) {
-        for (guint i = 0; i < r->events->len; i++) {
-            describe_event(&g_array_index(r->events, Event, i), i, r->failure);
-        }
-    }
-    return false;
 }
 
 /* The image is made: judges it. */
@@ -1216,27 +1488,9 @@ static void add_versions(Run *r, Request *q)
 static bool version_is_durable(const Version *v, const Request *flush)
 {
     return !v->request ||
-           (v->request->done < flush->submit && v->request->ret == 0 &&
-            !v->request->dropped);
-}
-
-/*
- * @flush has failed, and the file may have dropped what it should have made
- * durable, as if it were not to be written any more.  A driver that has the
- * table in memory can write it again, so nothing is lost.  (It does not have
- * the data and the extensions; for that it needs a file that goes on failing,
- * as file-posix does.)
- */
-static void drop_table_writes(Run *r, const Request *flush)
-{
-    for (guint i = 0; i < r->requests->len; i++) {
-        Request *q = g_ptr_array_index(r->requests, i);
-
-        if (q->done < flush->submit &&
-            q->first < judge_table_limit(r->judge)) {
-            q->dropped = true;
-        }
-    }
+           (v->request->done < flush->submit &&
+            !v->request->dropped &&
+            (v->request->ret == 0 || v->found));
 }
 
 /*
@@ -1258,26 +1512,71 @@ static void settle(Position *p, const Request *flush)
     for (guint i = 0; i < p->versions->len; i++) {
         Version v = g_array_index(p->versions, Version, i);
 
-        if ((v.request ? v.request->done : -1) >= limit) {
+        if ((v.request ? v.request->landed : -1) >= limit) {
             g_array_index(p->versions, Version, kept++) = v;
         }
     }
     g_array_set_size(p->versions, kept);
 }
 
+/* Forgets position number @i of those that are unsettled, if it is settled. */
+static bool drop_settled(Run *r, guint i)
+{
+    Position *p = g_ptr_array_index(r->unsettled, i);
+
+    if (p->versions->len > 1) {
+        return false;
+    }
+    r->image[p->sector] = g_array_index(p->versions, Version, 0).content;
+    g_ptr_array_remove_index_fast(r->unsettled, i);
+    return true;
+}
+
 static void settle_all(Run *r, const Request *flush)
 {
     for (guint i = 0; i < r->unsettled->len; ) {
-        Position *p = g_ptr_array_index(r->unsettled, i);
+        settle(g_ptr_array_index(r->unsettled, i), flush);
+        i += !drop_settled(r, i);
+    }
+}
 
-        settle(p, flush);
-        if (p->versions->len == 1) {
-            r->image[p->sector] =
-                g_array_index(p->versions, Version, 0).content;
-            g_ptr_array_remove_index_fast(r->unsettled, i);
-        } else {
-            i++;
+/* Forgets what is not in the cache, which @view is. */
+static void find_position(Position *p, const Content *view)
+{
+    guint kept = 0;
+    Version v;
+
+    for (guint i = 0; i < p->versions->len; i++) {
+        v = g_array_index(p->versions, Version, i);
+        if (!v.request || !test_bit(p->sector - v.request->first,
+                                    v.request->lost)) {
+            v.found = true;
+            g_array_index(p->versions, Version, kept++) = v;
         }
+    }
+    g_array_set_size(p->versions, kept);
+    g_assert(kept > 0 &&
+             g_array_index(p->versions, Version, kept - 1).content ==
+             view[p->sector]);
+}
+
+/*
+ * A process finds @view in the cache, at time @time.  What the cache has lost
+ * of a request that failed, or of a process that has died, will not be on the
+ * disk either; and the order of all that was in flight then is known.
+ */
+static void find_view(Run *r, const Content *view, int64_t time)
+{
+    for (guint i = 0; i < r->requests->len; i++) {
+        Request *q = g_ptr_array_index(r->requests, i);
+
+        if (q->submit < time) {
+            q->landed = q->submit;
+        }
+    }
+    for (guint i = 0; i < r->unsettled->len; ) {
+        find_position(g_ptr_array_index(r->unsettled, i), view);
+        i += !drop_settled(r, i);
     }
 }
 
@@ -1288,6 +1587,17 @@ static bool is_promise(const JudgeOp *op)
            (op->fua || op->type == JUDGE_OP_FLUSH ||
             op->type == JUDGE_OP_CLOSE || op->type == JUDGE_OP_FINISH ||
             op->type == JUDGE_OP_RESET || op->type == JUDGE_OP_EXTEND);
+}
+
+/* What a process finds at @time is as good as what a power cut leaves. */
+static bool judge_view(Run *r, const Content *view, int64_t time)
+{
+    if (judge_cut(r->judge, time, view, NULL, 0)) {
+        return true;
+    }
+    run_fail(r, "%s", "");
+    g_string_append(r->failure, "This is what another process finds:\n");
+    return judgement_failed(r);
 }
 
 /*
@@ -1314,6 +1624,9 @@ static bool judge_history(Run *r)
                      event->op->type == JUDGE_OP_RESET;
         bool submit = event->type == EVENT_SUBMIT && q->type != REQUEST_FLUSH;
 
+        if (event->type == EVENT_OPEN && !judge_view(r, event->view, i)) {
+            return false;
+        }
         if (news && (flushed || reset || (submit && percent(r, 30)))) {
             if (!cut(r, i)) {
                 return false;
@@ -1322,8 +1635,8 @@ static bool judge_history(Run *r)
         }
         if (flushed) {
             settle_all(r, q);
-        } else if (event->type == EVENT_DONE && q->type == REQUEST_FLUSH) {
-            drop_table_writes(r, q);
+        } else if (event->type == EVENT_OPEN) {
+            find_view(r, event->view, i);
         } else if (submit) {
             add_versions(r, event->request);
             news = true;
@@ -1353,6 +1666,9 @@ static void forget_history(Run *r)
         g_clear_pointer(&r->positions[i], position_free);
     }
     g_ptr_array_set_size(r->unsettled, 0);
+    for (guint i = 0; i < r->events->len; i++) {
+        g_free(g_array_index(r->events, Event, i).view);
+    }
     g_array_set_size(r->events, 0);
     g_ptr_array_set_size(r->requests, 0);
     g_clear_pointer(&r->start, g_free);
@@ -1407,14 +1723,16 @@ static bool run_epoch(Run *r)
     if (!good) {
         return judgement_failed(r);
     }
-    if (!device_open(r)) {
+    if (!device_open(r, ENTRANCE_OPEN)) {
         return false;
     }
     nr_histories++;
-    good = check_device(r, true) && run_history(r) && judge_history(r) &&
-           check_device(r, false);
+    good = check_device(r, OPENED) && run_history(r) && judge_history(r) &&
+           check_device(r, FLUSHED);
+    bdrv_unref(r->standby);
+    r->standby = NULL;
     /* With operations that hang, it cannot be closed. */
-    if (r->nr_running == 0) {
+    if (r->blk && r->nr_running == 0) {
         device_power_off(r);
     }
     memcpy(r->file, r->next, r->file_sectors * sizeof(Content));
@@ -1667,7 +1985,9 @@ static void any_zones(ZonedRandom *random, JudgeGeometry *geo)
     geometries[random_below(random, ARRAY_SIZE(geometries))](random, geo);
 }
 
-static const Profile judge_profile = { "judge", conventional, .certain = true };
+static const Profile judge_profile = {
+    "judge", conventional, .certain = true, .processes = true,
+};
 
 static const Profile profiles[] = {
     { "small-zones", small_zones },
@@ -1677,6 +1997,8 @@ static const Profile profiles[] = {
     { "conventional", conventional },
     { "fragments", any_zones, .fragments = true },
     { "faults", any_zones, .faults = true },
+    { "processes", any_zones, .processes = true },
+    { "processes-faults", any_zones, .processes = true, .faults = true },
 };
 
 int main(int argc, char **argv)

@@ -182,6 +182,9 @@ enum {
     COND_OFFLINE = 0xf,
 };
 
+/* No sector has it: there is something that is not known. */
+#define CONTENT_UNKNOWN content_garbage(MAKE_64BIT_MASK(0, CONTENT_KIND_SHIFT))
+
 /* What is to be done about one zone. */
 typedef struct JudgeZone {
     GPtrArray *writes;          /* JudgeOp, also what was found */
@@ -201,9 +204,9 @@ struct Judge {
     uint64_t ext;               /* a byte of the file, valid with extensions */
     Content header;             /* the one that these are from */
 
-    /* The data area and the extensions as they were when the history began. */
-    Content *found;
-    uint8_t *found_ext;
+    /* The data areas and the extensions that the processes have found. */
+    GPtrArray *found;
+    uint32_t process;
 
     GPtrArray *ops;             /* JudgeOp, by their number */
     uint64_t first_number;      /* that of the first of @ops */
@@ -466,21 +469,11 @@ static bool is_write(const JudgeOp *op)
     for (guint op##_i = 0; (list) && op##_i < (list)->len && \
          ((op) = g_ptr_array_index((list), op##_i), true); op##_i++)
 
-/*
- * Can data of this write be below a write pointer?  When a write fails, the
- * write pointer goes back to where it began; but if only the flush of a FUA
- * write has failed, it and those behind it may be in the image by then.
- */
-static bool write_counts(const Judge *j, const JudgeOp *op)
+/* Was a FUA write of the zone in flight while @op was? */
+static bool is_beside_fua(const Judge *j, const JudgeOp *op)
 {
     const JudgeOp *other;
 
-    if (!op_maybe_done(op)) {
-        return false;
-    }
-    if (op->ack == JUDGE_NEVER || op->ret == 0) {
-        return true;
-    }
     FOREACH_OP(other, j->zones[op->zone].writes) {
         if (other->fua && !surely_before(other, op) &&
             !surely_before(op, other)) {
@@ -488,6 +481,20 @@ static bool write_counts(const Judge *j, const JudgeOp *op)
         }
     }
     return false;
+}
+
+/*
+ * Can data of this write be below a write pointer?  When a write fails, the
+ * write pointer goes back to where it began; but if only the flush of a FUA
+ * write has failed, it and those behind it may be in the image by then.
+ */
+static bool write_counts(const Judge *j, const JudgeOp *op)
+{
+    if (!op_maybe_done(op)) {
+        return false;
+    }
+    return op->ack == JUDGE_NEVER || op->ret == 0 || op->killed ||
+           is_beside_fua(j, op);
 }
 
 static void add_op(GPtrArray **list, JudgeOp *op)
@@ -513,6 +520,8 @@ static JudgeOp *new_op(Judge *j, JudgeOpType type, uint64_t offset,
         .durable = JUDGE_NEVER,
         .maybe_reset = JUDGE_NEVER,
         .surely_reset = JUDGE_NEVER,
+        .unseen = JUDGE_NEVER,
+        .process = j->process,
     };
     g_ptr_array_add(j->ops, op);
     return op;
@@ -561,12 +570,37 @@ void judge_op_ack(Judge *j, JudgeOp *op, int ret, int64_t now)
     op->ack = now;
 }
 
-/* What promises that write @w is durable, once it is acknowledged? */
+void judge_die(Judge *j, int64_t now)
+{
+    JudgeOp *op;
+
+    FOREACH_OP(op, j->ops) {
+        if (op->ack == JUDGE_NEVER) {
+            op->killed = true;
+            judge_op_ack(j, op, -ECANCELED, now);
+        }
+    }
+}
+
+/* Was a zone found without anything in it? */
+static bool is_found_empty(const JudgeOp *op)
+{
+    return op->type == JUDGE_OP_FOUND && op->bytes == 0 &&
+           (op->cond == COND_EMPTY || op->cond == COND_IOPEN ||
+            op->cond == COND_EOPEN);
+}
+
+/*
+ * What promises that write @w is durable, once it is acknowledged?  Nothing of
+ * another process: that one speaks of what it has found.  And a close speaks of
+ * what there is in the zone; if there is nothing, of nothing.
+ */
 static bool op_settles(const JudgeOp *op, const JudgeOp *w)
 {
     return op_surely_done(op) && surely_before(w, op) &&
-           (op->type == JUDGE_OP_FLUSH || op->type == JUDGE_OP_CLOSE ||
-            op->type == JUDGE_OP_FINISH);
+           op->process == w->process &&
+           (op->type == JUDGE_OP_FLUSH || op->type == JUDGE_OP_FINISH ||
+            (op->type == JUDGE_OP_CLOSE && !is_found_empty(w)));
 }
 
 /* Finds out what became of @w, a write or a finish, in zone @zone. */
@@ -602,6 +636,40 @@ static void follow_up(Judge *j, JudgeOp *w, const JudgeZone *zone)
 }
 
 /*
+ * Can @op, which a process has not seen, be on the disk all the same?  If it
+ * was taken away, and the disk does not know: by a reset, or as it failed when
+ * it was in the image already.
+ */
+static bool may_return(const Judge *j, const JudgeOp *op)
+{
+    return op->maybe_reset < op->unseen ||
+           (op->ret < 0 &&
+            (op->type == JUDGE_OP_EXTEND || is_beside_fua(j, op)));
+}
+
+/*
+ * A process has not seen @op: then it is gone, or as soon as that process has
+ * made durable what it has seen.
+ */
+static void follow_unseen(Judge *j, JudgeOp *op, const JudgeZone *zone)
+{
+    const JudgeOp *view;
+
+    if (op->unseen == JUDGE_NEVER) {
+        return;
+    }
+    if (!may_return(j, op)) {
+        op->surely_reset = MIN(op->surely_reset, op->unseen);
+    }
+    FOREACH_OP(view, zone->writes) {
+        if (view->type == JUDGE_OP_FOUND && view->begin >= op->unseen) {
+            op->surely_reset = MIN(op->surely_reset, view->durable);
+        }
+    }
+    op->maybe_reset = MIN(op->maybe_reset, op->unseen);
+}
+
+/*
  * Two writes of a zone without a reset between them, as far as can be known, do
  * not overlap and are acknowledged in the order of their addresses.
  */
@@ -612,6 +680,9 @@ static bool check_ack_order(Judge *j, uint32_t i, const JudgeOp *a,
     const JudgeOp *high = low == a ? b : a;
     const JudgeOp *op;
 
+    if (a->unseen < b->begin) {
+        return true;
+    }
     FOREACH_OP(op, j->zones[i].mgmt) {
         if (op->type == JUDGE_OP_RESET && op_maybe_done(op) &&
             !(surely_before(op, a) && surely_before(op, b)) &&
@@ -647,6 +718,12 @@ bool judge_end(Judge *j)
         }
         FOREACH_OP(op, zone->extends) {
             follow_up(j, op, zone);
+        }
+        FOREACH_OP(op, zone->writes) {
+            follow_unseen(j, op, zone);
+        }
+        FOREACH_OP(op, zone->extends) {
+            follow_unseen(j, op, zone);
         }
         FOREACH_OP(op, zone->writes) {
             if (op->type == JUDGE_OP_FOUND || !op_surely_done(op)) {
@@ -685,7 +762,7 @@ static bool holds(const Judge *j, const JudgeOp *op, uint64_t offset,
 
     switch (op->type) {
     case JUDGE_OP_FOUND:
-        return content == j->found[sector];
+        return content == op->data[sector];
     case JUDGE_OP_ZEROES:
         return content == CONTENT_ZEROES;
     default:
@@ -718,6 +795,7 @@ typedef struct Reading {
     /* Of those that were read so far. */
     int64_t last_begin;
     int64_t first_ack;
+    int64_t first_unseen;
 
     /* How far a reading has come that failed, and why. */
     uint64_t *reached;
@@ -741,6 +819,7 @@ static bool is_whole_device(const Judge *j, const JudgeOp *op)
 /*
  * May zone @i have been open, with nothing in it, when @finish came?  By a
  * write that has failed, or by an open: also by one that a later zone refused.
+ * Or it was found so: a node that is activated keeps it open.
  */
 static bool was_maybe_opened(const Judge *j, uint32_t i, const JudgeOp *finish)
 {
@@ -753,8 +832,11 @@ static bool was_maybe_opened(const Judge *j, uint32_t i, const JudgeOp *finish)
         }
     }
     FOREACH_OP(op, j->zones[i].writes) {
-        if (op_maybe_done(op) && !op_surely_done(op) &&
-            !surely_before(finish, op) &&
+        bool may_open = op->type == JUDGE_OP_FOUND
+            ? op->cond == COND_IOPEN || op->cond == COND_EOPEN
+            : op_maybe_done(op) && !op_surely_done(op);
+
+        if (may_open && !surely_before(finish, op) &&
             !reset_between(j, i, op->ack, finish->begin)) {
             return true;
         }
@@ -796,7 +878,7 @@ static bool full_is_possible(const Judge *j, const Reading *r)
     }
     /* It may have been found so. */
     FOREACH_OP(op, j->zones[r->zone].writes) {
-        if (op->type == JUDGE_OP_FOUND && op->fua &&
+        if (op->type == JUDGE_OP_FOUND && op->cond == COND_FULL &&
             op->surely_reset >= j->now && r->last_begin <= op->begin) {
             return true;
         }
@@ -825,6 +907,10 @@ static bool read_op(const Judge *j, Reading r, const JudgeOp *op,
         return give_up(&r, position, "data of an operation that came before "
                        "one whose data lies in front of it");
     }
+    if (r.first_unseen < op->begin) {
+        return give_up(&r, position, "data of a process that has not seen what "
+                       "lies in front of it");
+    }
     if (r.extend && r.extend->ack < op->begin && r.extend->ret < 0) {
         return give_up(&r, position, "data of an operation that came when the "
                        "extension had not been set");
@@ -840,6 +926,7 @@ static bool read_op(const Judge *j, Reading r, const JudgeOp *op,
     }
     r.last_begin = MAX(r.last_begin, op->begin);
     r.first_ack = MIN(r.first_ack, op->ack);
+    r.first_unseen = MIN(r.first_unseen, op->unseen);
     return read_on(j, r, end);
 }
 
@@ -909,7 +996,8 @@ static bool check_promises(Judge *j, uint32_t i, const JudgeEntry *entry)
                             PRIu64, op->number, p);
             }
         }
-        if (op->type == JUDGE_OP_FOUND && op->fua && entry->cond != COND_FULL) {
+        if (op->type == JUDGE_OP_FOUND && op->cond == COND_FULL &&
+            entry->cond != COND_FULL) {
             return fail(j, i, "it was FULL, but has condition 0x%x",
                         entry->cond);
         }
@@ -975,7 +1063,7 @@ static bool holds_extension(const Judge *j, const JudgeOp *op,
     g_autofree uint8_t *made = NULL;
 
     if (op->type == JUDGE_OP_FOUND) {
-        return !memcmp(ext, j->found_ext + (size_t)op->zone * j->geo.ext_size,
+        return !memcmp(ext, op->ext + (size_t)op->zone * j->geo.ext_size,
                        j->geo.ext_size);
     }
     made = g_malloc(j->geo.ext_size);
@@ -983,60 +1071,69 @@ static bool holds_extension(const Judge *j, const JudgeOp *op,
     return !memcmp(ext, made, j->geo.ext_size);
 }
 
-/* The operation that may have set the extension of zone @i, or NULL */
-static const JudgeOp *find_extend(const Judge *j, uint32_t i)
+/* Can the data of zone @i be explained, if @extend has set its extension? */
+static bool read_zone(const Judge *j, uint32_t i, const JudgeEntry *entry,
+                      const JudgeOp *extend, uint64_t *reached,
+                      const char **why)
 {
-    g_autofree uint8_t *ext = g_malloc(j->geo.ext_size);
-    const JudgeOp *op;
-
-    judge_read_extension(j, i, ext);
-    FOREACH_OP(op, j->zones[i].extends) {
-        if (op->begin < j->now && op_maybe_done(op) &&
-            op->surely_reset >= j->now && holds_extension(j, op, ext)) {
-            return op;
-        }
-    }
-    return NULL;
-}
-
-/* Has the zone the extension that it must have, or one that it may have? */
-static bool check_extension(Judge *j, uint32_t i, const JudgeEntry *entry,
-                            const JudgeOp **extend)
-{
-    const JudgeOp *op;
-
-    *extend = entry->extended ? find_extend(j, i) : NULL;
-    if (entry->extended && !*extend) {
-        return fail(j, i, "its extension is none that was set");
-    }
-    FOREACH_OP(op, j->zones[i].extends) {
-        if (op->durable < j->now && op->maybe_reset >= j->now &&
-            op != *extend) {
-            return fail(j, i, "the extension of operation %" PRIu64 " is lost",
-                        op->number);
-        }
-    }
-    return true;
-}
-
-static bool check_data(Judge *j, uint32_t i, const JudgeEntry *entry,
-                       const JudgeOp *extend)
-{
-    uint64_t reached = 0;
-    const char *why = NULL;
     Reading r = {
         .zone = i,
         .entry = *entry,
         .extend = extend,
         .last_begin = extend ? extend->begin : INT64_MIN,
         .first_ack = extend ? extend->ack : JUDGE_NEVER,
-        .reached = &reached,
-        .why = &why,
+        .first_unseen = extend ? extend->unseen : JUDGE_NEVER,
+        .reached = reached,
+        .why = why,
     };
 
-    return read_on(j, r, zone_start(j, i)) ||
-           fail(j, i, "at byte %" PRIu64 " of the zone: %s",
+    return read_on(j, r, zone_start(j, i));
+}
+
+/* Has the zone an extension that it may have, and data that goes with it? */
+static bool check_data(Judge *j, uint32_t i, const JudgeEntry *entry,
+                       const uint8_t *ext)
+{
+    uint64_t reached = 0;
+    const char *why = NULL;
+    const JudgeOp *op;
+
+    if (!ext && read_zone(j, i, entry, NULL, &reached, &why)) {
+        return true;
+    }
+    FOREACH_OP(op, ext ? j->zones[i].extends : NULL) {
+        if (op->begin < j->now && op_maybe_done(op) &&
+            op->surely_reset >= j->now && holds_extension(j, op, ext) &&
+            read_zone(j, i, entry, op, &reached, &why)) {
+            return true;
+        }
+    }
+    if (!why) {
+        return fail(j, i, "its extension is none that was set");
+    }
+    return fail(j, i, "at byte %" PRIu64 " of the zone: %s",
                 reached - zone_start(j, i), why);
+}
+
+/* Has the zone the extension that it must have, and data that it may have? */
+static bool check_extension_and_data(Judge *j, uint32_t i,
+                                     const JudgeEntry *entry)
+{
+    g_autofree uint8_t *ext = NULL;
+    const JudgeOp *op;
+
+    if (entry->extended) {
+        ext = g_malloc(j->geo.ext_size);
+        judge_read_extension(j, i, ext);
+    }
+    FOREACH_OP(op, j->zones[i].extends) {
+        if (op->durable < j->now && op->maybe_reset >= j->now &&
+            !(ext && holds_extension(j, op, ext))) {
+            return fail(j, i, "the extension of operation %" PRIu64 " is lost",
+                        op->number);
+        }
+    }
+    return check_data(j, i, entry, ext);
 }
 
 /*
@@ -1047,7 +1144,9 @@ static bool covers(const JudgeOp *op, uint64_t sector)
 {
     uint64_t offset = sector * JUDGE_SECTOR;
 
-    return offset >= op->offset && offset < op->offset + op->bytes;
+    return offset >= op->offset && offset < op->offset + op->bytes &&
+           !(op->type == JUDGE_OP_FOUND &&
+             op->data[sector] == CONTENT_UNKNOWN);
 }
 
 /* Is there something durable in this sector that is surely newer than @op? */
@@ -1102,7 +1201,6 @@ static bool check_conv_zone(Judge *j, uint32_t i)
 static bool check_zone(Judge *j, uint32_t i, uint32_t *nr_active)
 {
     JudgeEntry entry = read_entry(j, i);
-    const JudgeOp *extend;
 
     if (!check_entry(j, i, &entry)) {
         return false;
@@ -1112,8 +1210,7 @@ static bool check_zone(Judge *j, uint32_t i, uint32_t *nr_active)
         return check_conv_zone(j, i);
     }
     return check_promises(j, i, &entry) && check_finished(j, i, &entry) &&
-           check_extension(j, i, &entry, &extend) &&
-           check_data(j, i, &entry, extend);
+           check_extension_and_data(j, i, &entry);
 }
 
 static bool check_active(Judge *j, uint32_t nr_active)
@@ -1228,6 +1325,7 @@ Judge *judge_new(const JudgeGeometry *geo)
     j->ops = g_ptr_array_new_with_free_func(g_free);
     j->conv_writes = g_ptr_array_new();
     j->flushes = g_ptr_array_new();
+    j->found = g_ptr_array_new_with_free_func(g_free);
     j->varying = g_array_new(false, false, sizeof(uint32_t));
     j->why = g_string_new("");
     return j;
@@ -1244,31 +1342,21 @@ static void forget_ops(Judge *j)
     g_ptr_array_set_size(j->ops, 0);
     g_ptr_array_set_size(j->conv_writes, 0);
     g_ptr_array_set_size(j->flushes, 0);
+    g_ptr_array_set_size(j->found, 0);
+    j->process = 0;
 }
 
 void judge_free(Judge *j)
 {
     forget_ops(j);
     g_free(j->zones);
-    g_free(j->found);
-    g_free(j->found_ext);
+    g_ptr_array_unref(j->found);
     g_ptr_array_unref(j->ops);
     g_ptr_array_unref(j->conv_writes);
     g_ptr_array_unref(j->flushes);
     g_array_unref(j->varying);
     g_string_free(j->why, true);
     g_free(j);
-}
-
-/* The @bytes at @offset are there, as if written before all else and flushed */
-static JudgeOp *found_data(Judge *j, uint64_t offset, uint64_t bytes)
-{
-    JudgeOp *op = new_op(j, JUDGE_OP_FOUND, offset, bytes);
-
-    op->begin = -2;
-    op->ack = -1;
-    op->durable = -1;
-    return op;
 }
 
 /* All extensions of the image, also those that are not valid. */
@@ -1282,46 +1370,136 @@ static uint8_t *read_extensions(const Judge *j)
     return ext;
 }
 
-bool judge_start(Judge *j, const Content *image)
+/* The data of the image, without the sectors that are set in @given_up */
+static Content *read_data(const Judge *j, const unsigned long *given_up)
+{
+    uint64_t n = j->geo.size / JUDGE_SECTOR;
+    Content *data = g_memdup2(j->image + j->data, n * sizeof(Content));
+
+    for (uint64_t sector = 0; given_up && sector < n; sector++) {
+        if (test_bit(j->data + sector, given_up)) {
+            data[sector] = CONTENT_UNKNOWN;
+        }
+    }
+    return data;
+}
+
+/* Does the zone that was found, @zone with @entry, hold data of @op? */
+static bool found_holds(const Judge *j, const JudgeEntry *entry,
+                        const JudgeOp *op)
+{
+    bool anywhere = op->offset == JUDGE_NOWHERE;
+
+    if (!anywhere) {
+        return op->offset < entry->address &&
+               holds(j, op, op->offset, op->offset / JUDGE_SECTOR);
+    }
+    for (uint64_t p = zone_start(j, op->zone); p < entry->address;
+         p += JUDGE_SECTOR) {
+        if (device_sector(j, p / JUDGE_SECTOR) == content_data(op->number, 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A process begins at time @now: which operations on zone @i are not found? */
+static void mark_unseen(Judge *j, uint32_t i, const JudgeEntry *entry,
+                        const uint8_t *ext, int64_t now)
+{
+    JudgeOp *op;
+
+    FOREACH_OP(op, j->zones[i].writes) {
+        if (op->bytes > 0 && !found_holds(j, entry, op)) {
+            op->unseen = MIN(op->unseen, now);
+        }
+    }
+    FOREACH_OP(op, j->zones[i].extends) {
+        if (!entry->extended ||
+            !holds_extension(j, op, ext + (size_t)i * j->geo.ext_size)) {
+            op->unseen = MIN(op->unseen, now);
+        }
+    }
+}
+
+/*
+ * A process begins at time @now: @data and @ext are there, as if it had written
+ * them just then.
+ */
+static JudgeOp *new_found(Judge *j, uint64_t offset, uint64_t bytes,
+                          const Content *data, const uint8_t *ext, int64_t now)
+{
+    JudgeOp *op = new_op(j, JUDGE_OP_FOUND, offset, bytes);
+
+    op->begin = op->ack = now;
+    op->data = data;
+    op->ext = ext;
+    return op;
+}
+
+/* A process begins at time @now with j->image; see judge_reopen(). */
+static bool find_image(Judge *j, const unsigned long *given_up, int64_t now)
 {
     const JudgeGeometry *geo = &j->geo;
+    Content *data;
+    uint8_t *ext;
 
-    forget_ops(j);
-    j->image = image;
-    j->header = CONTENT_ZEROES;
     if (!read_header(j)) {
         return false;
     }
-    g_free(j->found);
-    j->found = g_memdup2(image + j->data,
-                         geo->size / JUDGE_SECTOR * sizeof(Content));
-    g_free(j->found_ext);
-    j->found_ext = read_extensions(j);
+    data = read_data(j, given_up);
+    g_ptr_array_add(j->found, data);
+    ext = read_extensions(j);
+    g_ptr_array_add(j->found, ext);
 
     if (geo->nr_conv) {
         g_ptr_array_add(j->conv_writes,
-                        found_data(j, 0, MIN(geo->nr_conv * geo->zone_size,
-                                             geo->size)));
+                        new_found(j, 0, MIN(geo->nr_conv * geo->zone_size,
+                                            geo->size), data, ext, now));
     }
     for (uint32_t i = geo->nr_conv; i < geo->nr_zones; i++) {
         JudgeEntry entry = read_entry(j, i);
         uint64_t start = zone_start(j, i);
+        JudgeOp *op;
 
         if (!check_entry(j, i, &entry)) {
             return false;
         }
-        if (entry.cond == COND_FULL || entry.address > start) {
-            JudgeOp *op = found_data(j, start, entry.address - start);
-
-            /* Only a mark: this zone was FULL. */
-            op->fua = entry.cond == COND_FULL;
-            add_op(&j->zones[i].writes, op);
-        }
+        mark_unseen(j, i, &entry, ext, now);
+        op = new_found(j, start, entry.address - start, data, ext, now);
+        op->cond = entry.cond;
+        add_op(&j->zones[i].writes, op);
         if (entry.extended) {
-            add_op(&j->zones[i].extends, found_data(j, start, 0));
+            add_op(&j->zones[i].extends,
+                   new_found(j, start, 0, data, ext, now));
         }
     }
     return true;
+}
+
+bool judge_start(Judge *j, const Content *image)
+{
+    JudgeOp *op;
+
+    forget_ops(j);
+    j->image = image;
+    j->header = CONTENT_ZEROES;
+    if (!find_image(j, NULL, -1)) {
+        return false;
+    }
+    FOREACH_OP(op, j->ops) {
+        op->durable = -1;
+    }
+    return true;
+}
+
+bool judge_reopen(Judge *j, const Content *image, const unsigned long *given_up,
+                  int64_t now)
+{
+    j->image = image;
+    j->now = now;
+    j->process++;
+    return find_image(j, given_up, now);
 }
 
 /*
@@ -1346,7 +1524,7 @@ static void describe_op(const JudgeOp *op, GString *text)
 {
     g_string_append_printf(text, "  operation %" PRIu64 ": %s%s ", op->number,
                            op_names[op->type],
-                           op->fua && op->type != JUDGE_OP_FOUND ? " FUA" : "");
+                           op->fua ? " FUA" : "");
     if (op->offset == JUDGE_NOWHERE) {
         g_string_append_printf(text, "zone %u", op->zone);
     } else {
@@ -1359,6 +1537,9 @@ static void describe_op(const JudgeOp *op, GString *text)
     }
     if (op->durable != JUDGE_NEVER) {
         g_string_append_printf(text, ", durable at %" PRId64, op->durable);
+    }
+    if (op->unseen != JUDGE_NEVER) {
+        g_string_append_printf(text, ", not found at %" PRId64, op->unseen);
     }
     g_string_append(text, "\n");
 }

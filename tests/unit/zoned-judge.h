@@ -25,6 +25,14 @@
  *     was set for it, in front of its data, and is complete;
  *   - a conventional sector holds what was last flushed, or something newer.
  *
+ * A process may die and another may open the image.  What is in the file's
+ * cache then is what that one sees, durable or not; see judge_reopen():
+ *
+ *   - what it sees is itself an image that the judge would accept;
+ *   - once it has flushed, what it saw is there, whoever has written it;
+ *   - what it did not see is gone for good by then, and before that it is never
+ *     mixed with what this process writes.
+ *
  * Operations overlap in time.  Of two of them, A is surely before B if A was
  * acknowledged before B began; otherwise the judge accepts both orders.
  *
@@ -69,7 +77,7 @@ typedef enum JudgeOpType {
     JUDGE_OP_FINISH,
     JUDGE_OP_RESET,
     JUDGE_OP_EXTEND,        /* sets the descriptor extension of a zone */
-    JUDGE_OP_FOUND,         /* what the image held when the history began */
+    JUDGE_OP_FOUND,         /* what the image held when a process began */
 } JudgeOpType;
 
 /* Where an append landed whose acknowledgement does not say it. */
@@ -97,6 +105,15 @@ typedef struct JudgeOp {
     int64_t durable;
     int64_t maybe_reset;
     int64_t surely_reset;
+
+    uint32_t process;       /* whose operation it is */
+    bool killed;            /* which died before the acknowledgement */
+    int64_t unseen;         /* when a process began that did not see its data */
+
+    /* Of JUDGE_OP_FOUND: the condition of its zone, and all that was there */
+    unsigned cond;
+    const Content *data;
+    const uint8_t *ext;
 } JudgeOp;
 
 typedef struct JudgeGeometry {
@@ -138,6 +155,22 @@ JudgeOp *judge_op_begin(Judge *j, JudgeOpType type, bool fua, uint64_t offset,
 
 /* It was acknowledged at time @now; @op->offset is set for an append. */
 void judge_op_ack(Judge *j, JudgeOp *op, int ret, int64_t now);
+
+/*
+ * The process dies at time @now.  Of what was not acknowledged, nobody knows if
+ * it has happened; but it will not happen later.
+ */
+void judge_die(Judge *j, int64_t now);
+
+/*
+ * Another process opens the image at time @now, and sees @image, which must
+ * live as long as the history.  The sectors of the file that are set in
+ * @given_up may not be on disk, and no flush will write them: those of
+ * conventional zones then are not promised.
+ * Returns false if it is no valid image, see judge_why().
+ */
+bool judge_reopen(Judge *j, const Content *image, const unsigned long *given_up,
+                  int64_t now);
 
 /*
  * The history is complete.  Returns false if the acknowledgements alone break a
