@@ -436,6 +436,7 @@ static void zoned_refresh_limits(BlockDriverState *bs, Error **errp)
     bs->bl.max_append_sectors = geo->max_append_sectors;
     bs->bl.zd_extension_size = geo->zd_extension_size;
     bs->bl.write_granularity = ZONED_WRITE_GRANULARITY;
+    bs->bl.has_zone_errnos = true;
 
     /*
      * The file splits what is too large for it.  The block layer must not do so

@@ -304,17 +304,80 @@ static void test_no_medium(void)
     zoned_guest_stop(g);
 }
 
-/* An append for which there is no sector to tell fails, even if ignored. */
-static void test_host_error_ignore(void)
+/*
+ * A disk whose node is like a host device in that any errno may come from the
+ * host: it fails as @rules of blkdebug say.
+ */
+static ZonedGuest *start_like_host(const char *options, const char *size,
+                                   const char *rules, const char *device)
 {
-    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, "werror=ignore");
-    uint64_t where;
+    g_autofree char *args = g_strdup_printf(
+        "-blockdev driver=zoned,node-name=zones,file.driver=file,"
+        "file.filename=%s "
+        "-blockdev driver=blkdebug,node-name=disk,image=zones%s",
+        zoned_image_new(options, size), rules);
 
-    assert_ioerr(zoned_guest_append(g, SEQ, 8, NULL));
-    assert_ok(zoned_guest_append(g, SEQ, 8, &where));
-    g_assert_cmpuint(where, ==, SEQ);
-    zoned_guest_assert_stat(g, "zone_append_operations", 1);
-    zoned_guest_assert_stat(g, "failed_zone_append_operations", 1);
+    return zoned_guest_start(&(ZonedGuestOptions) {
+        .no_image = true,
+        .args = args,
+        .device = device,
+    });
+}
+
+/* What such a disk fails is no mistake of the guest, whatever the errno is. */
+static void test_host_like_stop(void)
+{
+    static const int errnos[] = {
+        EINVAL, ERANGE, EPERM, EOVERFLOW, ETOOMANYREFS, EACCES,
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(errnos); i++) {
+        g_autoptr(GString) rules = g_string_new(NULL);
+        ZonedRequest write = WRITE(SEQ, 8);
+        ZonedRequest append = APPEND(SEQ + ZONE, 8);
+        ZonedRequest reset = {
+            .type = VIRTIO_BLK_T_ZONE_RESET,
+            .sector = SEQ + 2 * ZONE,
+        };
+        ZonedGuest *g;
+
+        for (int j = 0; j < 3; j++) {
+            g_string_append_printf(rules,
+                                   ",inject-error.%d.event=none"
+                                   ",inject-error.%d.iotype=write"
+                                   ",inject-error.%d.errno=%d"
+                                   ",inject-error.%d.once=on"
+                                   ",inject-error.%d.sector=%d",
+                                   j, j, j, errnos[i], j, j, SEQ + j * ZONE);
+        }
+        g = start_like_host(IMAGE_OPTIONS, IMAGE_SIZE, rules->str, STOP);
+        fail_and_repeat(g, &write, 1);
+        zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + 8);
+        fail_and_repeat(g, &append, 1);
+        zoned_guest_assert_zone(g, SEQ + ZONE, VIRTIO_BLK_ZS_IOPEN,
+                                SEQ + ZONE + 8);
+        fail_and_repeat(g, &reset, 1);
+        zoned_guest_stop(g);
+    }
+}
+
+static void test_host_like_report(void)
+{
+    ZonedGuest *g = start_like_host(IMAGE_OPTIONS, IMAGE_SIZE, "",
+                                    "werror=report");
+
+    /* Of these, the node says what it will. */
+    assert_ioerr(zoned_guest_write(g, SEQ + 8, 8));
+    assert_ioerr(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_CLOSE, SEQ));
+    /* The device sees these itself. */
+    assert_invalid(zoned_guest_write(g, SEQ - 8, 16));
+    assert_invalid(zoned_guest_append(g, SEQ, MAX_APPEND + 1, NULL));
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+
+    g = start_like_host("zone_size=64k,zone_nr_conv=1", "64k", "",
+                        "werror=report");
+    assert_ioerr(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET_ALL, 0));
     zoned_guest_stop(g);
 }
 
@@ -548,6 +611,43 @@ static void test_described(void)
                    "logical_block_size 8192");
 }
 
+/* A write that is lost would make all later ones of its zone fail. */
+static void test_ignore(void)
+{
+    QTestState *qts = qtest_initf(
+        "-machine pc -nodefaults "
+        "-blockdev driver=zoned,node-name=node,file.driver=file,"
+        "file.filename=%s "
+        "-drive if=none,id=drive,format=zoned,werror=ignore,file=%s "
+        "-blockdev driver=null-co,node-name=ordinary,read-zeroes=on",
+        zoned_image_new(IMAGE_OPTIONS, IMAGE_SIZE),
+        zoned_image_new(IMAGE_OPTIONS, IMAGE_SIZE));
+    /* What says so is the device or, as the device says nothing, the drive. */
+    static const char *const devices[][2] = {
+        { "node", "ignore" }, { "drive", "auto" }, { "drive", "ignore" },
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(devices); i++) {
+        QDict *error = qtest_qmp_assert_failure_ref(qts,
+            "{ 'execute': 'device_add', 'arguments': {"
+            " 'driver': 'virtio-blk-pci', 'drive': %s, 'werror': %s } }",
+            devices[i][0], devices[i][1]);
+
+        g_assert_cmpstr(qdict_get_str(error, "desc"), ==,
+                        "werror=ignore is not possible with a zoned drive: "
+                        "after a write that was lost, each later one of its "
+                        "zone would fail");
+        qobject_unref(error);
+    }
+    qtest_qmp_assert_success(qts, "{ 'execute': 'device_add', 'arguments': {"
+                             " 'driver': 'virtio-blk-pci', 'drive': 'node',"
+                             " 'rerror': 'ignore' } }");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'device_add', 'arguments': {"
+                             " 'driver': 'virtio-blk-pci',"
+                             " 'drive': 'ordinary', 'werror': 'ignore' } }");
+    qtest_quit(qts);
+}
+
 int main(int argc, char **argv)
 {
     if (!zoned_guest_init(&argc, &argv)) {
@@ -574,8 +674,10 @@ int main(int argc, char **argv)
                          test_host_error_many);
     zoned_guest_add_test("virtio-blk-zoned-host/error/report",
                          test_host_error_report);
-    zoned_guest_add_test("virtio-blk-zoned-host/error/ignore",
-                         test_host_error_ignore);
+    zoned_guest_add_test("virtio-blk-zoned-host/like-host/stop",
+                         test_host_like_stop);
+    zoned_guest_add_test("virtio-blk-zoned-host/like-host/report",
+                         test_host_like_report);
     zoned_guest_add_test("virtio-blk-zoned-host/filter", test_filter);
     zoned_guest_add_test("virtio-blk-zoned-host/no-medium", test_no_medium);
     zoned_guest_add_test("virtio-blk-zoned-host/reset/stopped",
@@ -591,6 +693,7 @@ int main(int argc, char **argv)
                          test_append_stable);
     zoned_guest_add_test("virtio-blk-zoned-host/throttle", test_throttle);
     qtest_add_func("virtio-blk-zoned-host/described", test_described);
+    qtest_add_func("virtio-blk-zoned-host/ignore", test_ignore);
 
     return g_test_run();
 }

@@ -30,8 +30,6 @@ static void test_basic(void)
 
     assert_ok(zoned_guest_write(g, 5, 1));
     assert_ok(zoned_guest_read(g, 0, ZONE));
-    assert_ok(zoned_guest_append(g, SEQ, 0, NULL));
-    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_EMPTY, SEQ);
     assert_ok(zoned_guest_append(g, SEQ, 1, &where));
     g_assert_cmpuint(where, ==, SEQ);
     assert_ok(zoned_guest_write(g, SEQ + 1, 7));
@@ -301,6 +299,21 @@ static void test_append_none(void)
     zoned_guest_stop(g);
 }
 
+/* There is no sector to tell at which nothing was written. */
+static void test_append_nothing(void)
+{
+    ZonedGuest *g = zoned_guest_start_usual(STOP);
+
+    assert_invalid(zoned_guest_append(g, SEQ, 0, NULL));
+    assert_ok(zoned_guest_write(g, SEQ + ZONE, 8));
+    assert_invalid(zoned_guest_append(g, SEQ + ZONE, 0, NULL));
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_FINISH, SEQ + ZONE));
+    assert_invalid(zoned_guest_append(g, SEQ + ZONE, 0, NULL));
+    zoned_guest_assert_stat(g, "invalid_zone_append_operations", 3);
+    zoned_guest_assert_usable(g);
+    zoned_guest_stop(g);
+}
+
 static void test_append_room(void)
 {
     ZonedGuest *g = zoned_guest_start_usual(STOP);
@@ -438,6 +451,38 @@ static void test_write_zeroes(void)
     zoned_guest_stop(g);
 }
 
+/* Blocks that are not whole are refused as they are for a write. */
+static void test_write_zeroes_granularity(void)
+{
+    static const struct {
+        uint64_t sector;
+        uint32_t sectors;
+        uint8_t status;
+    } tests[] = {
+        { SEQ, 1, VIRTIO_BLK_S_ZONE_UNALIGNED_WP },
+        { SEQ, 9, VIRTIO_BLK_S_ZONE_UNALIGNED_WP },
+        { SEQ + 1, 8, VIRTIO_BLK_S_ZONE_UNALIGNED_WP },
+        { CAPACITY - 1, 1, VIRTIO_BLK_S_ZONE_UNALIGNED_WP },
+        { SEQ - 8, 16, VIRTIO_BLK_S_ZONE_INVALID_CMD },
+        { 0, 1, VIRTIO_BLK_S_IOERR },
+        { 1, 8, VIRTIO_BLK_S_IOERR },
+        { CAPACITY + 1, 1, VIRTIO_BLK_S_IOERR },
+        { 0, 8, VIRTIO_BLK_S_OK },
+        { SEQ, 8, VIRTIO_BLK_S_OK },
+    };
+    ZonedGuest *g = zoned_guest_start_usual(STOP BLOCK_4K);
+
+    for (int i = 0; i < ARRAY_SIZE(tests); i++) {
+        struct virtio_blk_discard_write_zeroes range;
+        ZonedRequest req = write_zeroes(&range, tests[i].sector,
+                                        tests[i].sectors);
+
+        g_assert_cmpuint(zoned_guest_do(g, &req, NULL), ==, tests[i].status);
+    }
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + 8);
+    zoned_guest_stop(g);
+}
+
 static void test_read_only(void)
 {
     ZonedGuest *g = zoned_guest_start(&(ZonedGuestOptions) {
@@ -462,26 +507,39 @@ static void test_read_only(void)
     zoned_guest_stop(g);
 }
 
-/* What the flags in a type make of it */
+/* A type with a flag that is not its own is none. */
 static void test_types(void)
 {
-    static const uint32_t all[] = {
+    static const uint32_t types[] = {
+        VIRTIO_BLK_T_ZONE_REPORT,
+        VIRTIO_BLK_T_ZONE_OPEN,
+        VIRTIO_BLK_T_ZONE_CLOSE,
+        VIRTIO_BLK_T_ZONE_FINISH,
+        VIRTIO_BLK_T_ZONE_RESET,
         VIRTIO_BLK_T_ZONE_RESET_ALL,
-        VIRTIO_BLK_T_ZONE_RESET_ALL | VIRTIO_BLK_T_OUT,
-        VIRTIO_BLK_T_ZONE_RESET_ALL | VIRTIO_BLK_T_BARRIER,
+        VIRTIO_BLK_T_SECURE_ERASE,
     };
     ZonedGuest *g = zoned_guest_start_usual(STOP);
-    ZonedRequest erase = APPEND(SEQ, 1);
+    ZonedRequest req = APPEND(SEQ, 1);
 
-    erase.type = VIRTIO_BLK_T_SECURE_ERASE;
-    assert_unsupp(zoned_guest_do(g, &erase, NULL));
-    for (int i = 0; i < ARRAY_SIZE(all); i++) {
-        assert_ok(zoned_guest_write(g, SEQ, 8));
-        assert_ok(zoned_guest_write(g, SEQ + ZONE, 8));
-        assert_ok(zoned_guest_mgmt(g, all[i], SEQ));
-        zoned_guest_assert_zone(g, SEQ + ZONE, VIRTIO_BLK_ZS_EMPTY,
-                                SEQ + ZONE);
+    /* The buffers suit any of them. */
+    req.in_len = 128;
+    assert_ok(zoned_guest_write(g, SEQ, 8));
+    for (int i = 0; i < ARRAY_SIZE(types); i++) {
+        if (types[i] != VIRTIO_BLK_T_SECURE_ERASE) {
+            req.type = types[i] | VIRTIO_BLK_T_OUT;
+            assert_unsupp(zoned_guest_do(g, &req, NULL));
+        }
+        req.type = types[i] | VIRTIO_BLK_T_BARRIER;
+        assert_unsupp(zoned_guest_do(g, &req, NULL));
+        req.type = types[i] | VIRTIO_BLK_T_OUT | VIRTIO_BLK_T_BARRIER;
+        assert_unsupp(zoned_guest_do(g, &req, NULL));
     }
+    req.type = VIRTIO_BLK_T_SECURE_ERASE;
+    assert_unsupp(zoned_guest_do(g, &req, NULL));
+    zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + 8);
+
+    assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET_ALL, SEQ));
     zoned_guest_assert_usable(g);
     zoned_guest_stop(g);
 }
@@ -577,8 +635,15 @@ static void test_order(void)
         WRITE(SEQ + 16, 8),
         { .type = VIRTIO_BLK_T_ZONE_FINISH, .sector = SEQ },
     };
+    struct virtio_blk_discard_write_zeroes range;
+    ZonedRequest zeroes[] = {
+        WRITE(SEQ + ZONE, 8), write_zeroes(&range, SEQ + ZONE + 8, 8),
+    };
     uint8_t status[2];
 
+    zoned_guest_do_at_once(g, zeroes, 2, status);
+    assert_ok(status[0]);
+    assert_ok(status[1]);
     zoned_guest_do_at_once(g, append, 2, status);
     assert_ok(status[0]);
     assert_ok(status[1]);
@@ -613,6 +678,8 @@ int main(int argc, char **argv)
     zoned_guest_add_test("virtio-blk-zoned/append/limit-large",
                          test_append_limit_large);
     zoned_guest_add_test("virtio-blk-zoned/append/none", test_append_none);
+    zoned_guest_add_test("virtio-blk-zoned/append/nothing",
+                         test_append_nothing);
     zoned_guest_add_test("virtio-blk-zoned/append/room", test_append_room);
     zoned_guest_add_test("virtio-blk-zoned/append/segments",
                          test_append_segments);
@@ -624,6 +691,8 @@ int main(int argc, char **argv)
     qtest_add_func("virtio-blk-zoned/granularity/zones",
                    test_granularity_zones);
     zoned_guest_add_test("virtio-blk-zoned/write-zeroes", test_write_zeroes);
+    zoned_guest_add_test("virtio-blk-zoned/write-zeroes/granularity",
+                         test_write_zeroes_granularity);
     zoned_guest_add_test("virtio-blk-zoned/read-only", test_read_only);
     zoned_guest_add_test("virtio-blk-zoned/types", test_types);
     zoned_guest_add_test("virtio-blk-zoned/feature/modern",
