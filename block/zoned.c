@@ -599,7 +599,14 @@ write_conv(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
     return ret;
 }
 
-/* A write anywhere in the device; without @qiov, of zeroes. */
+/*
+ * A write anywhere in the device; without @qiov, of zeroes.
+ *
+ * Writes are the only requests that the block layer lets pass the end of a
+ * node, if the parent may resize it.  A zoned device does not grow; so they get
+ * what a block device of the host says, empty ones too, as the block layer
+ * takes any that succeeds for a sign of growth.
+ */
 static int coroutine_fn GRAPH_RDLOCK
 write_device(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
              QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
@@ -607,8 +614,12 @@ write_device(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
     ZonedWrite w = { .offset = offset, .bytes = bytes };
-    uint32_t i = zoned_zone_index(geo, offset);
+    uint32_t i;
 
+    if (unlikely(offset + bytes > geo->size)) {
+        return -ENOSPC;
+    }
+    i = zoned_zone_index(geo, offset);
     if (zoned_zone_is_conv(geo, i)) {
         return write_conv(bs, offset, bytes, qiov, qiov_offset, flags);
     }
