@@ -18,20 +18,45 @@
 #include "qapi/error.h"
 #include "zoned.h"
 
+/*
+ * So many zones with the same fault are named, the others are counted: a header
+ * of 512 bytes can ask for millions of zones whose entries are missing.
+ */
+#define MAX_ZONES_NAMED 16
+
+/* What can be wrong with a zone. */
+typedef enum ZoneFault {
+    ZONE_ENTRY_IMPOSSIBLE,
+    ZONE_BEYOND_LIMIT,
+    ZONE_FAULT__MAX
+} ZoneFault;
+
+static const char *const zone_fault_texts[ZONE_FAULT__MAX] = {
+    [ZONE_ENTRY_IMPOSSIBLE] = "have an impossible entry",
+    [ZONE_BEYOND_LIMIT] = "are active beyond the limit",
+};
+
 typedef struct ZonedCheck {
     BlockDriverState *bs;
     BdrvCheckResult *result;
     bool fix;
     int64_t length;             /* of the file, in bytes */
     uint32_t nr_active;         /* active zones so far */
+    uint32_t nr_faults[ZONE_FAULT__MAX];
 } ZonedCheck;
 
-/* Reports @err, which is freed, and that it is repaired if it is to be. */
-static void report_corruption(ZonedCheck *c, Error *err)
+/* Prints @err, which is freed, and that it is repaired if it is to be. */
+static void print_corruption(const ZonedCheck *c, Error *err)
 {
     fprintf(stderr, "%s %s\n", c->fix ? "Repairing" : "ERROR",
             error_get_pretty(err));
     error_free(err);
+}
+
+/* Reports @err, which is freed. */
+static void report_corruption(ZonedCheck *c, Error *err)
+{
+    print_corruption(c, err);
     c->result->corruptions++;
 }
 
@@ -78,31 +103,64 @@ static uint64_t possible_end(const ZonedCheck *c, uint32_t i)
     return end;
 }
 
-/* Checks zone @i, whose entry is @raw. */
-static void coroutine_fn check_zone(ZonedCheck *c, uint32_t i, uint64_t raw)
+/* What is wrong with zone @i, whose entry is @raw. */
+static Error *zone_error(const ZonedCheck *c, uint32_t i, uint64_t raw)
 {
     BDRVZonedState *s = c->bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
     ZonedEntry entry;
     Error *err = NULL;
 
-    if (!zoned_entry_decode(geo, i, raw, &entry, &err)) {
+    if (zoned_entry_decode(geo, i, raw, &entry, &err)) {
+        error_setg(&err, "Zone %u is %s, but %u zones before it are active and "
+                   "the limit is %u", i, zoned_cond_name(entry.cond),
+                   c->nr_active, geo->max_active);
+    }
+    return err;
+}
+
+/* Checks zone @i, whose entry is @raw. */
+static void coroutine_fn check_zone(ZonedCheck *c, uint32_t i, uint64_t raw)
+{
+    BDRVZonedState *s = c->bs->opaque;
+    const ZonedGeometry *geo = &s->header.geo;
+    ZonedEntry entry;
+    ZoneFault fault;
+
+    if (!zoned_entry_decode(geo, i, raw, &entry, NULL)) {
+        fault = ZONE_ENTRY_IMPOSSIBLE;
         entry.end = zoned_zone_is_conv(geo, i) ? zoned_zone_limit(geo, i)
                                                : possible_end(c, i);
     } else if (entry_is_active(geo, i, &entry) && geo->max_active &&
                c->nr_active >= geo->max_active) {
-        error_setg(&err, "Zone %u is %s, but %u zones before it are active and "
-                   "the limit is %u", i, zoned_cond_name(entry.cond),
-                   c->nr_active, geo->max_active);
+        fault = ZONE_BEYOND_LIMIT;
     } else {
         c->nr_active += entry_is_active(geo, i, &entry);
         return;
     }
 
-    report_corruption(c, err);
+    if (c->nr_faults[fault]++ < MAX_ZONES_NAMED) {
+        print_corruption(c, zone_error(c, i, raw));
+    }
+    c->result->corruptions++;
     if (c->fix) {
         repair_zone(c, i, entry.end, entry.ext_valid);
         c->result->corruptions_fixed++;
+    }
+}
+
+/* Says of how many zones nothing was said. */
+static void report_unnamed_zones(const ZonedCheck *c)
+{
+    for (int fault = 0; fault < ZONE_FAULT__MAX; fault++) {
+        Error *err = NULL;
+
+        if (c->nr_faults[fault] > MAX_ZONES_NAMED) {
+            error_setg(&err, "%u more zones %s",
+                       c->nr_faults[fault] - MAX_ZONES_NAMED,
+                       zone_fault_texts[fault]);
+            print_corruption(c, err);
+        }
     }
 }
 
@@ -153,6 +211,7 @@ static int coroutine_fn GRAPH_RDLOCK check_table(ZonedCheck *c)
             check_zone(c, first + j, raw[j]);
         }
     }
+    report_unnamed_zones(c);
     return 0;
 }
 
