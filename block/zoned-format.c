@@ -12,6 +12,11 @@
 
 #define ZONED_MAGIC "zone"
 #define ZONED_VERSION 1
+
+/* The highest version and the largest header that there will ever be. */
+#define ZONED_VERSION_MAX UINT8_MAX
+#define ZONED_HEADER_SIZE_MAX (64 * KiB)
+
 #define HEADER_MODEL_HOST_MANAGED 1
 
 #define ENTRY_COND_SHIFT 60
@@ -201,11 +206,21 @@ void zoned_header_encode(const ZonedHeader *h, uint8_t *buf)
 
 bool zoned_header_probe(const uint8_t *buf, size_t size)
 {
-    return size >= ZONED_HEADER_SIZE &&
-           !memcmp(buf, ZONED_MAGIC, strlen(ZONED_MAGIC)) &&
-           ldl_le_p(buf + offsetof(ZonedDiskHeader, version)) > 0 &&
-           ldl_le_p(buf + offsetof(ZonedDiskHeader, header_length)) >=
-           ZONED_HEADER_SIZE;
+    uint32_t version, length;
+
+    if (size < ZONED_HEADER_SIZE ||
+        memcmp(buf, ZONED_MAGIC, strlen(ZONED_MAGIC))) {
+        return false;
+    }
+    version = ldl_le_p(buf + offsetof(ZonedDiskHeader, version));
+    length = ldl_le_p(buf + offsetof(ZonedDiskHeader, header_length));
+    if (version == ZONED_VERSION) {
+        return length == ZONED_HEADER_SIZE;
+    }
+    /* What one to come may have has bytes that are 0, which no text has. */
+    return version > 0 && version <= ZONED_VERSION_MAX &&
+           length >= ZONED_HEADER_SIZE && length <= ZONED_HEADER_SIZE_MAX &&
+           length % 8 == 0;
 }
 
 /* Is this an image that this code can read at all? */

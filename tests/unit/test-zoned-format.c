@@ -298,6 +298,15 @@ static void test_short_file(void)
 
 static void test_probe(void)
 {
+    static const struct {
+        uint32_t version;
+        uint32_t length;
+    } impossible[] = {
+        { 0, 512 }, { 0, 1024 }, { 256, 512 }, { 1 << 24, 512 },
+        { UINT32_MAX, 512 }, { 1, 0 }, { 1, 504 }, { 1, 520 }, { 1, 1024 },
+        { 1, 1 << 24 | 512 }, { 2, 0 }, { 2, 511 }, { 2, 513 }, { 2, 516 },
+        { 2, 64 * KiB + 8 }, { 2, 1 << 24 | 512 }, { 2, UINT32_MAX },
+    };
     uint8_t buf[2 * ZONED_HEADER_SIZE] = {};
 
     memcpy(buf, example_header, sizeof(example_header));
@@ -307,23 +316,69 @@ static void test_probe(void)
     g_assert_false(zoned_header_probe(buf, 0));
 
     /* Versions to come are images of this format, though unreadable. */
-    rules_put(buf, AT_VERSION, 4, 2);
-    rules_put(buf, AT_HEADER_LENGTH, 4, 1024);
-    g_assert_true(zoned_header_probe(buf, sizeof(buf)));
-    rules_put(buf, AT_HEADER_LENGTH, 4, 511);
-    g_assert_false(zoned_header_probe(buf, sizeof(buf)));
-    rules_put(buf, AT_HEADER_LENGTH, 4, 512);
-    rules_put(buf, AT_VERSION, 4, 0);
-    g_assert_false(zoned_header_probe(buf, sizeof(buf)));
+    for (int version = 2; version <= UINT8_MAX; version++) {
+        rules_put(buf, AT_VERSION, 4, version);
+        for (int length = 512; length <= 64 * KiB; length *= 2) {
+            rules_put(buf, AT_HEADER_LENGTH, 4, length);
+            g_assert_true(zoned_header_probe(buf, sizeof(buf)));
+        }
+        rules_put(buf, AT_HEADER_LENGTH, 4, 520);
+        g_assert_true(zoned_header_probe(buf, sizeof(buf)));
+    }
 
-    /* A text that happens to start with the same word */
-    memset(buf, 0, sizeof(buf));
-    strcpy((char *)buf, "zone files are text\n");
-    rules_put(buf, AT_HEADER_LENGTH, 4, 0);
-    g_assert_false(zoned_header_probe(buf, sizeof(buf)));
+    /* But not versions and lengths that no image will have */
+    for (int i = 0; i < ARRAY_SIZE(impossible); i++) {
+        rules_put(buf, AT_VERSION, 4, impossible[i].version);
+        rules_put(buf, AT_HEADER_LENGTH, 4, impossible[i].length);
+        g_assert_false(zoned_header_probe(buf, sizeof(buf)));
+    }
     memcpy(buf, example_header, sizeof(example_header));
     buf[0] = 'Z';
     g_assert_false(zoned_header_probe(buf, sizeof(buf)));
+}
+
+/* Files that happen to start with the same word */
+static void test_probe_others(void)
+{
+    static const char *const texts[] = {
+        "zone", "zone ", "zones\n", "zone files are text\n",
+        "zone \"example.org\" {\n    type master;\n};\n",
+        "zone\n\n\n\n\n\n\n\n\n\n\n\n", "zone\t1\t512\n", "zone\r\n512\r\n",
+    };
+    uint8_t buf[ZONED_HEADER_SIZE];
+    ZonedRandom rng = random_start();
+
+    for (int i = 0; i < ARRAY_SIZE(texts); i++) {
+        /* What is behind it is zeroes, or goes on in the same way. */
+        memset(buf, 0, sizeof(buf));
+        memcpy(buf, texts[i], strlen(texts[i]));
+        g_assert_false(zoned_header_probe(buf, sizeof(buf)));
+        for (int j = strlen(texts[i]); j < sizeof(buf); j++) {
+            buf[j] = texts[i][j % strlen(texts[i])];
+        }
+        g_assert_false(zoned_header_probe(buf, sizeof(buf)));
+    }
+    for (int n = 0; n < 100000; n++) {
+        for (int j = 4; j < 16; j++) {
+            buf[j] = random_bits(&rng);
+        }
+        g_assert_false(zoned_header_probe(buf, sizeof(buf)));
+    }
+}
+
+/* An image with a damaged byte is one still, if its identity is not hurt. */
+static void test_probe_damaged(void)
+{
+    uint8_t buf[ZONED_HEADER_SIZE];
+
+    memcpy(buf, example_header, sizeof(buf));
+    for (int pos = AT_CHECKSUM; pos < ZONED_HEADER_SIZE; pos++) {
+        for (int value = 1; value <= UINT8_MAX; value++) {
+            buf[pos] ^= value;
+            g_assert_true(zoned_header_probe(buf, sizeof(buf)));
+            buf[pos] ^= value;
+        }
+    }
 }
 
 /*
@@ -1358,6 +1413,8 @@ int main(int argc, char **argv)
                     test_header_other_layouts);
     g_test_add_func("/zoned/format/header/short-file", test_short_file);
     g_test_add_func("/zoned/format/header/probe", test_probe);
+    g_test_add_func("/zoned/format/header/probe-others", test_probe_others);
+    g_test_add_func("/zoned/format/header/probe-damaged", test_probe_damaged);
     g_test_add_func("/zoned/format/header/identity", test_header_identity);
     g_test_add_func("/zoned/format/header/refused", test_header_refused);
     g_test_add_func("/zoned/format/header/features", test_header_features);
