@@ -378,12 +378,57 @@ static bool header_is_valid(const uint8_t *buf)
     return zoned_header_decode(&h, buf, NULL) == 0;
 }
 
+/*
+ * How the checksum changes, if a byte of the header changes: CRCs are linear, so
+ * only the change (XOR) counts, not what the bytes are.  @effect is that of a
+ * change that has one byte less behind it; for the last byte, the change itself.
+ */
+static uint32_t effect_of_change(uint32_t effect)
+{
+    return crc32c(effect, &(uint8_t) { 0 }, 1) ^ 0xffffffff;
+}
+
+/*
+ * Tries all changes of one byte that make the checksum right, of which @wrong is
+ * the difference.  Returns how many make the header valid, and one of them.
+ */
+static unsigned find_change(uint8_t *buf, uint32_t wrong, unsigned *found_pos,
+                            uint8_t *found_change)
+{
+    const unsigned checksum_pos = offsetof(ZonedDiskHeader, checksum);
+    uint32_t effects[UINT8_MAX + 1];
+    unsigned nr_found = 0;
+
+    for (unsigned change = 0; change <= UINT8_MAX; change++) {
+        effects[change] = change;
+    }
+    for (unsigned pos = ZONED_HEADER_SIZE; pos-- > 0; ) {
+        unsigned in_checksum = pos - checksum_pos;
+
+        for (unsigned change = 1; change <= UINT8_MAX; change++) {
+            effects[change] = effect_of_change(effects[change]);
+            if (wrong != (in_checksum < sizeof(uint32_t)
+                          ? change << 8 * in_checksum : effects[change])) {
+                continue;
+            }
+            buf[pos] ^= change;
+            if (header_is_valid(buf)) {
+                nr_found++;
+                *found_pos = pos;
+                *found_change = change;
+            }
+            buf[pos] ^= change;
+        }
+    }
+    return nr_found;
+}
+
 bool zoned_header_rebuild(uint8_t *buf)
 {
     ZonedDiskHeader disk;
-    unsigned nr_found = 0;
-    unsigned found_pos = 0;
-    uint8_t found_value = 0;
+    uint32_t wrong;
+    unsigned pos;
+    uint8_t change;
 
     memcpy(&disk, buf, sizeof(disk));
     memcpy(disk.magic, ZONED_MAGIC, sizeof(disk.magic));
@@ -396,23 +441,11 @@ bool zoned_header_rebuild(uint8_t *buf)
         return true;
     }
 
-    for (unsigned pos = 0; pos < ZONED_HEADER_SIZE; pos++) {
-        uint8_t damaged = buf[pos];
-
-        for (unsigned value = 0; value <= UINT8_MAX; value++) {
-            buf[pos] = value;
-            if (header_is_valid(buf)) {
-                nr_found++;
-                found_pos = pos;
-                found_value = value;
-            }
-        }
-        buf[pos] = damaged;
-    }
-    if (nr_found != 1) {
+    wrong = le32_to_cpu(disk.checksum) ^ header_checksum(&disk);
+    if (find_change(buf, wrong, &pos, &change) != 1) {
         return false;
     }
-    buf[found_pos] = found_value;
+    buf[pos] ^= change;
     return true;
 }
 
