@@ -58,53 +58,60 @@ static int zoned_probe(const uint8_t *buf, int buf_size, const char *filename)
     return zoned_header_probe(buf, buf_size) ? 100 : 0;
 }
 
-/*
- * Bytes from the start of the image to its end, as options and file say; with
- * @bounded set, there may be something else behind it.
- * Negative errno on failure.
- */
-static int64_t GRAPH_RDLOCK image_length(BlockDriverState *bs, QDict *options,
-                                         bool *bounded, Error **errp)
+/* Where in the file the image is, as options say. */
+static int parse_options(BlockDriverState *bs, QDict *options, Error **errp)
 {
     BDRVZonedState *s = bs->opaque;
     g_autoptr(QemuOpts) opts = qemu_opts_create(&zoned_runtime_opts, NULL, 0,
                                                 &error_abort);
-    int64_t file_length = bdrv_getlength(bs->file->bs);
-    uint64_t len;
 
     if (!qemu_opts_absorb_qdict(opts, options, errp)) {
         return -EINVAL;
     }
-    if (file_length < 0) {
-        error_setg_errno(errp, -file_length, "Could not get the file's length");
-        return file_length;
-    }
-
     s->base = qemu_opt_get_size(opts, ZONED_OPT_OFFSET, 0);
     if (!QEMU_IS_ALIGNED(s->base, ZONED_ALIGNMENT)) {
         error_setg(errp, "offset %" PRIu64 " is not a multiple of %" PRIu64,
                    s->base, (uint64_t)ZONED_ALIGNMENT);
         return -EINVAL;
     }
+    s->bounded = qemu_opt_get(opts, ZONED_OPT_LEN);
+    s->len = qemu_opt_get_size(opts, ZONED_OPT_LEN, 0);
+    return 0;
+}
+
+/*
+ * Bytes from the start of the image to its end, as options and file say.
+ * Negative errno on failure.
+ */
+static int64_t GRAPH_RDLOCK image_length(BlockDriverState *bs, Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    int64_t file_length = bdrv_getlength(bs->file->bs);
+
+    if (file_length < 0) {
+        error_setg_errno(errp, -file_length, "Could not get the file's length");
+        return file_length;
+    }
     if (s->base > file_length) {
         error_setg(errp, "offset %" PRIu64 " is beyond the end of the file (%"
                    PRId64 " bytes)", s->base, file_length);
         return -EINVAL;
     }
-    *bounded = qemu_opt_get(opts, ZONED_OPT_LEN);
-    len = qemu_opt_get_size(opts, ZONED_OPT_LEN, file_length - s->base);
-    if (len > file_length - s->base) {
+    if (!s->bounded) {
+        return file_length - s->base;
+    }
+    if (s->len > file_length - s->base) {
         error_setg(errp, "offset %" PRIu64 " and len %" PRIu64 " reach beyond "
-                   "the end of the file (%" PRId64 " bytes)", s->base, len,
+                   "the end of the file (%" PRId64 " bytes)", s->base, s->len,
                    file_length);
         return -EINVAL;
     }
-    return len;
+    return s->len;
 }
 
-/* Reads the header of an image of @length bytes, see image_length(). */
+/* Reads the header of an image of @length bytes. */
 static int GRAPH_RDLOCK read_header(BlockDriverState *bs, int64_t length,
-                                    bool bounded, Error **errp)
+                                    ZonedHeader *h, Error **errp)
 {
     ERRP_GUARD();
     BDRVZonedState *s = bs->opaque;
@@ -122,37 +129,77 @@ static int GRAPH_RDLOCK read_header(BlockDriverState *bs, int64_t length,
         error_setg_errno(errp, -ret, "Could not read the zoned image header");
         return ret;
     }
-    ret = zoned_header_decode(&s->header, buf, errp);
+    ret = zoned_header_decode(h, buf, errp);
     if (ret == -EINVAL && (bs->open_flags & BDRV_O_CHECK) &&
         zoned_header_rebuild(buf)) {
         error_free(*errp);
         *errp = NULL;
         s->header_rebuilt = true;
-        ret = zoned_header_decode(&s->header, buf, errp);
+        ret = zoned_header_decode(h, buf, errp);
     }
     if (ret < 0) {
         return ret;
     }
 
     /* An image that may grow must not grow into what is behind it. */
-    needed = s->header.data_offset + s->header.geo.size;
-    if (bounded && length < needed) {
+    needed = h->data_offset + h->geo.size;
+    if (s->bounded && length < needed) {
         error_setg(errp, "len %" PRId64 " is too small for this image, which "
                    "needs %" PRIu64, length, needed);
         return -EINVAL;
     }
-    needed = zoned_header_min_file_size(&s->header);
+    needed = zoned_header_min_file_size(h);
     if (length < needed && !(bs->open_flags & BDRV_O_CHECK)) {
         error_setg(errp, "Zoned image is truncated: it has %" PRId64 " bytes "
                    "and needs %" PRIu64, length, needed);
         return -EINVAL;
     }
-    if (s->base > INT64_MAX - (s->header.data_offset + s->header.geo.size)) {
+    if (s->base > INT64_MAX - (h->data_offset + h->geo.size)) {
         error_setg(errp, "offset %" PRIu64 " is too large for this image",
                    s->base);
         return -EINVAL;
     }
     return 0;
+}
+
+/*
+ * Is the device in an image with header @h the one that was opened?  Whoever
+ * shows it has told others of its geometry and limits, which never change.
+ */
+static bool is_same_device(const BDRVZonedState *s, const ZonedHeader *h,
+                           Error **errp)
+{
+    const ZonedHeader *old = &s->header;
+    const struct {
+        const char *name;
+        uint64_t now;
+        uint64_t before;
+    } values[] = {
+        { "device size", h->geo.size, old->geo.size },
+        { "zone size", h->geo.zone_size, old->geo.zone_size },
+        { "zone capacity", h->geo.zone_capacity, old->geo.zone_capacity },
+        { "number of conventional zones", h->geo.nr_conv, old->geo.nr_conv },
+        { "maximum of open zones", h->geo.max_open, old->geo.max_open },
+        { "maximum of active zones", h->geo.max_active, old->geo.max_active },
+        { "maximum of sectors to append", h->geo.max_append_sectors,
+          old->geo.max_append_sectors },
+        { "size of zone descriptor extensions", h->geo.zd_extension_size,
+          old->geo.zd_extension_size },
+        { "zone table offset", h->table_offset, old->table_offset },
+        { "extension table offset", h->extension_offset,
+          old->extension_offset },
+        { "data offset", h->data_offset, old->data_offset },
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(values); i++) {
+        if (values[i].now != values[i].before) {
+            error_setg(errp, "Zoned image is another one than was opened: its "
+                       "%s is %" PRIu64 " and was %" PRIu64, values[i].name,
+                       values[i].now, values[i].before);
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Sets up the zones of @run, from zone @first, in an image of @length bytes. */
@@ -328,7 +375,6 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
 {
     BDRVZonedState *s = bs->opaque;
     int64_t length;
-    bool bounded;
     int ret;
 
     ret = bdrv_open_file_child(NULL, options, "file", bs, errp);
@@ -338,11 +384,15 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
 
     GRAPH_RDLOCK_GUARD_MAINLOOP();
 
-    length = image_length(bs, options, &bounded, errp);
+    ret = parse_options(bs, options, errp);
+    if (ret < 0) {
+        return ret;
+    }
+    length = image_length(bs, errp);
     if (length < 0) {
         return length;
     }
-    ret = read_header(bs, length, bounded, errp);
+    ret = read_header(bs, length, &s->header, errp);
     if (ret < 0) {
         return ret;
     }
@@ -401,21 +451,41 @@ static void zoned_reopen_commit_post(BDRVReopenState *state)
     }
 }
 
-/* The source of an incoming migration is done with the image: read it again. */
+/*
+ * Reads the image again, as it was changed behind our back, and without a power
+ * cycle: open zones stay open.
+ */
+static int GRAPH_RDLOCK zoned_reload(BlockDriverState *bs, Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    int64_t length = image_length(bs, errp);
+    ZonedHeader h;
+    int ret;
+
+    if (length < 0) {
+        return length;
+    }
+    ret = read_header(bs, length, &h, errp);
+    if (ret < 0) {
+        return ret;
+    }
+    if (!is_same_device(s, &h, errp)) {
+        return -EINVAL;
+    }
+    /* Its features may have changed. */
+    s->header = h;
+    ret = read_table(bs, length, true, errp);
+    if (ret < 0) {
+        return ret;
+    }
+    return zoned_is_writable(bs) ? clear_autoclear_features(bs, errp) : 0;
+}
+
+/* The source of an incoming migration is done with the image. */
 static void coroutine_fn GRAPH_RDLOCK
 zoned_co_invalidate_cache(BlockDriverState *bs, Error **errp)
 {
-    BDRVZonedState *s = bs->opaque;
-    int64_t length = bdrv_co_getlength(bs->file->bs);
-
-    if (length < 0) {
-        error_setg_errno(errp, -length, "Could not get the file's length");
-        return;
-    }
-    if (read_table(bs, length - s->base, true, errp) == 0 &&
-        zoned_is_writable(bs)) {
-        clear_autoclear_features(bs, errp);
-    }
+    zoned_reload(bs, errp);
 }
 
 static int GRAPH_RDLOCK zoned_inactivate(BlockDriverState *bs)

@@ -165,6 +165,10 @@ struct BDRVZonedState {
     /* Byte of the file at which the image starts (option "offset"). */
     uint64_t base;
 
+    /* Bytes that it may have, if @bounded (option "len"). */
+    uint64_t len;
+    bool bounded;
+
     /*
      * Protects all below, except where zoned-zones.h says otherwise.  It is
      * never held while something is read, written, allocated, traced, woken or
