@@ -202,7 +202,11 @@ static bool is_same_device(const BDRVZonedState *s, const ZonedHeader *h,
     return true;
 }
 
-/* Sets up the zones of @run, from zone @first, in an image of @length bytes. */
+/*
+ * Sets up the zones of @run, from zone @first, in an image of @length bytes.
+ * That may be an old length while another program uses the image: what it has
+ * written counts when the node is activated.
+ */
 static int load_run(BlockDriverState *bs, uint32_t first,
                     const ZonedEntryRun *run, int64_t length, bool keep_open,
                     Error **errp)
@@ -215,7 +219,7 @@ static int load_run(BlockDriverState *bs, uint32_t first,
 
     if (end > data_length && !zoned_zone_is_conv(geo, first) &&
         entry->end > zoned_zone_start(geo, first) &&
-        !(bs->open_flags & BDRV_O_CHECK)) {
+        !(bs->open_flags & (BDRV_O_CHECK | BDRV_O_INACTIVE))) {
         error_setg(errp, "Zoned image is truncated: it has %" PRId64
                    " bytes, but zone %u holds data up to byte %" PRIu64, length,
                    first + run->nr_zones - 1, s->header.data_offset + end);
