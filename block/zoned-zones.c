@@ -88,7 +88,7 @@ static inline void set_words(ZonedZones *z, uint32_t i, uint32_t n,
     uint64_t *wps = &z->wp[i];
 
     for (uint32_t j = 0; j < n; j++) {
-        qatomic_set__nocheck(&zones[j], word);
+        qatomic_set_u64(&zones[j], word);
         wps[j] = wp;
         word += zone_size;
         wp += zone_size;
@@ -366,7 +366,7 @@ static int take_resources(ZonedZones *z, uint32_t i)
 static void advance_wp(ZonedZones *z, uint32_t i, BlockZoneState cond,
                        uint64_t bytes)
 {
-    qatomic_set__nocheck(&z->zone[i], z->zone[i] + bytes);
+    qatomic_set_u64(&z->zone[i], z->zone[i] + bytes);
     z->wp[i] += bytes;
     if (z->lru && cond == BLK_ZS_IOPEN) {
         lru_touch(z, i);
@@ -616,7 +616,7 @@ BlockZoneState zoned_zones_image_cond(const ZonedZones *z, uint32_t i,
 void zoned_zones_describe(const ZonedZones *z, uint32_t i,
                           BlockZoneDescriptor *desc)
 {
-    uint64_t word = qatomic_read__nocheck(&z->zone[i]);
+    uint64_t word = qatomic_read_u64(&z->zone[i]);
     BlockZoneState cond = word >> ZONED_COND_SHIFT;
 
     *desc = (BlockZoneDescriptor) {

@@ -251,7 +251,7 @@ void zoned_zones_free_lingering(ZonedZones *z, uint32_t n);
 /* The condition of zone @i. */
 static inline BlockZoneState zoned_zones_cond(const ZonedZones *z, uint32_t i)
 {
-    return qatomic_read__nocheck(&z->zone[i]) >> ZONED_COND_SHIFT;
+    return qatomic_read_u64(&z->zone[i]) >> ZONED_COND_SHIFT;
 }
 
 /*
@@ -260,13 +260,13 @@ static inline BlockZoneState zoned_zones_cond(const ZonedZones *z, uint32_t i)
  */
 static inline uint64_t zoned_zones_end(const ZonedZones *z, uint32_t i)
 {
-    return qatomic_read__nocheck(&z->zone[i]) & ZONED_END_MASK;
+    return qatomic_read_u64(&z->zone[i]) & ZONED_END_MASK;
 }
 
 /* Is the descriptor extension of zone @i valid? */
 static inline bool zoned_zones_ext_valid(const ZonedZones *z, uint32_t i)
 {
-    return qatomic_read__nocheck(&z->zone[i]) & ZONED_EXT_VALID;
+    return qatomic_read_u64(&z->zone[i]) & ZONED_EXT_VALID;
 }
 
 #endif /* BLOCK_ZONED_ZONES_H */
