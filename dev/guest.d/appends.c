@@ -187,6 +187,7 @@ static void verify_file(unsigned file, const Noted *noted)
     if (n) {
         complain(file, offset, n < 0 ? strerror(errno) : "is not whole");
     }
+    close(fd);
     /* When it was being made empty, it may be so, and be written again. */
     if (noted->emptied && (!offset || round == noted->round + 1)) {
         return;
@@ -198,7 +199,6 @@ static void verify_file(unsigned file, const Noted *noted)
         complain(file, offset, "and what follows was synced and is gone");
         lost += noted->size - offset;
     }
-    close(fd);
 }
 
 static int verify_files(void)
