@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run QEMU's programs and see how they fare: crash, hang, memory, reports."""
 
-import fcntl
 import os
 import re
 import resource
 import select
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -93,14 +91,6 @@ class Programs:
         if size > OUTPUT + OUTPUT_PER_ZONE * zones:
             raise Trouble(f'{name} printed {size} bytes:\n{text[:500]}')
         return status, text
-
-
-def copy_programs(source, target, names, lock):
-    """So that a build that goes on meanwhile does not change them."""
-    with open(lock, 'w', encoding='ascii') as f:
-        fcntl.flock(f, fcntl.LOCK_SH)
-        for name in names:
-            shutil.copy(Path(source) / name, Path(target) / name)
 
 
 def wait(child):

@@ -14,7 +14,7 @@ from qmp import Qmp
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 GUEST = ROOT / 'build' / 'guest'
-KITS = {'6.12': GUEST / 'kit', 'unstable': GUEST / 'kit-unstable'}
+KITS = {'stable': GUEST / 'kit', 'newest': GUEST / 'kit-newest'}
 
 # How often a VM is started at most, see _is_race_of_tcg()
 MAX_STARTS = 3

@@ -94,7 +94,7 @@ class Run:
         self.machine = Machine(args.programs, kernel)
         qemu = (args.programs / 'qemu-system-x86_64').resolve()
         self.folder = GUEST / 'runs' / qemu.parent.name / scenario.name
-        if kernel != '6.12':
+        if kernel != 'stable':
             self.folder = self.folder.with_name(f'{scenario.name}-{kernel}')
         self.counts = Counter()
         self.started = time.monotonic()

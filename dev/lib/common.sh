@@ -8,10 +8,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BUILD=$ROOT/build
 LOG=$BUILD/log
 
-# shellcheck disable=SC2034  # used by the commands
-BASE_VERSION=10.0       # the QEMU series the project is developed on
-# shellcheck disable=SC2034
-SECOND_VERSION=10.2     # the other one that must build and pass
+. "$ROOT/dev/lib/versions.sh"
 
 # Output is parsed by scripts and compared by tests: one language, one encoding.
 export LC_ALL=C.UTF-8
