@@ -1,20 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A QMP client for what runs beside a guest: commands, and events in order."""
 
 import json
 import socket
 import time
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional
+
+Message = Dict[str, Any]
+
+
+class Refused(Exception):
+    """What QEMU says when it does not do what it is told."""
 
 
 class Qmp:
     """One connection; the VM may still be starting."""
 
-    def __init__(self, path, timeout=60):
+    def __init__(self, path: Path, timeout: float = 60) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.events = []
+        self.events: List[Message] = []
         end = time.monotonic() + timeout
         while True:
             try:
-                self.socket.connect(path)
+                self.socket.connect(str(path))
                 break
             except OSError:
                 if time.monotonic() > end:
@@ -24,7 +33,7 @@ class Qmp:
         self._receive()
         self.command('qmp_capabilities')
 
-    def _receive(self):
+    def _receive(self) -> Message:
         """The next message; EOFError when the VM has ended."""
         try:
             line = self.stream.readline()
@@ -32,12 +41,15 @@ class Qmp:
             line = ''
         if not line:
             raise EOFError
-        return json.loads(line)
+        message = json.loads(line)
+        assert isinstance(message, dict)
+        return message
 
-    def command(self, name, /, **arguments):
+    def command(self, name: str,
+                arguments: Optional[Mapping[str, Any]] = None) -> Any:
         """Run a command; events that come first are kept."""
         self.stream.write(json.dumps({'execute': name,
-                                      'arguments': arguments}) + '\n')
+                                      'arguments': arguments or {}}) + '\n')
         self.stream.flush()
         while True:
             message = self._receive()
@@ -46,12 +58,21 @@ class Qmp:
             elif 'return' in message:
                 return message['return']
             else:
-                raise RuntimeError(f'{name}: {message["error"]["desc"]}')
+                raise Refused(message['error']['desc'])
 
-    def event(self):
+    def event(self) -> Message:
         """The next event."""
         while not self.events:
             message = self._receive()
             if 'event' in message:
                 self.events.append(message)
         return self.events.pop(0)
+
+    def stats(self, node: str = 'disk') -> Dict[str, int]:
+        """The figures of the device that has a node."""
+        for disk in self.command('query-blockstats'):
+            if disk.get('node-name') == node:
+                stats = disk['stats']
+                assert isinstance(stats, dict)
+                return stats
+        raise LookupError(node)

@@ -1,0 +1,122 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Jobs of fio, and appends, on the zoned disk and on another take turns; for
+# dev/bench.
+#
+# The other is a raw disk or, on NVMe, a namespace whose zones are kept in
+# memory. speed-short is the same in few rounds, for the short form of dev/bench.
+#
+# needs: fio
+# seconds: 1200
+# run: speed minutes=9
+# run: speed-short minutes=1 ROUNDS=3
+# run: nvme-speed device=nvme minutes=20
+
+# namespace N: its disk; Linux does not always number them alike
+namespace() {
+    for block in /sys/block/nvme0n*; do
+        [ "$(cat "$block/nsid")" != "$1" ] || echo "/dev/${block##*/}"
+    done
+}
+
+# job_of_fio DISK OPTIONS...: from the start of the disk; fio resets the zones
+# that are full, one after the other. On a disk without zones it does the same
+# with zones that it keeps in mind itself.
+job_of_fio() {
+    disk=$1
+    shift
+    fio --name=speed --filename="$disk" --zonemode=zbd --zonesize=64M \
+        --direct=1 --rw=write --ioengine=libaio --group_reporting "$@"
+}
+
+# requests DISK OPTIONS...: in a second of a job
+requests() {
+    job_of_fio "$@" --time_based --runtime=1 --output-format=json |
+        sed -n '/"write" :/,$s/^ *"iops" : \([0-9.]*\).*/\1/p' | head -n 1
+}
+
+# appends NAMESPACE ZONES: in a second, 32 in flight, or as many writes if it
+# has no zones
+appends() {
+    case $(cat "/sys/block/${1##*/}/queue/zoned") in
+    none) command='write' ;;
+    *) command='append' ;;
+    esac
+    nvme-rate $command "$1" 0x4000000 "$2" 32 1
+}
+
+# job NAME requests|appends OPTIONS...: lines `NAME left|right FIGURE`; the
+# order alternates
+job() {
+    name=$1
+    measured=$2
+    shift 2
+    for round in $(seq "${ROUNDS:-40}"); do
+        for side in $([ $((round % 2)) = 0 ] && echo left right ||
+                      echo right left); do
+            disk=$([ "$side" = left ] && echo "$left" || echo "$right")
+            echo "$name $side $("$measured" "$disk" "$@")"
+        done
+    done
+}
+
+# measure NAME LEFT RIGHT: all jobs on two disks; the figures are saved
+# as NAME. Two runs on one disk differ by a tenth, however long they are: many
+# short ones tell more.
+measure() {
+    left=$2
+    right=$3
+    # What a first write costs more in the file of the host comes before; then
+    # all zones are full.
+    job_of_fio "$left" --bs=1M >/dev/null
+    job_of_fio "$right" --bs=1M >/dev/null
+    {
+        job "4 KiB, one writer" requests --bs=4k --iodepth=1
+        # In a zone, Linux has one write in flight, however many it is given.
+        for depth in 1 4; do
+            job "64 KiB, four writers, depth $depth" requests --bs=64k \
+                --numjobs=4 --iodepth=$depth --offset_increment=256M --size=256M
+        done
+        left=$(namespace_of "$left")
+        right=$(namespace_of "$right")
+        for zones in 1 4; do
+            job "4 KiB appends, zones: $zones" appends $zones
+        done
+    } >/tmp/figures
+    equal "each job has its figures" $((5 * 2 * ${ROUNDS:-40})) \
+        "$(grep -c ' [1-9][0-9.]*$' /tmp/figures)"
+    save "$1" </tmp/figures
+}
+
+host_create() {
+    check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=1G
+    check "a raw disk of that size" qemu-img create -f raw disk.raw 1G
+}
+
+# A raw disk is overwritten where it is; so a reset must not give blocks back.
+#
+# only: speed speed-short
+# disk: file.discard=ignore,file.cache.direct=on,file.aio=native
+# qemu: -blockdev driver=raw,node-name=second,file.driver=file,file.filename=disk.raw,file.cache.direct=on,file.aio=native -device virtio-blk-pci,drive=second
+guest_fio() {
+    measure figures /dev/vda /dev/vdb
+}
+
+# Whether a reset gives blocks of the file back, which are to be found again
+# when the zone is written, is a choice of who uses it; both do the same here.
+# Both go around the host's page cache: a reset of the image is durable when it
+# completes, and would have to wait until all of that is written.
+#
+# only: nvme-speed
+# disk: file.discard=ignore,file.cache.direct=on,file.aio=native
+# qemu: -blockdev driver=raw,node-name=second,file.driver=file,file.filename=disk.raw,file.cache.direct=on,file.aio=native -device nvme-ns,bus=nvme,drive=second,zoned=on,zoned.zone_size=64M
+guest_kept() {
+    measure kept "$(namespace 1)" "$(namespace 2)"
+}
+
+# only: nvme-speed
+# disk: file.discard=unmap,file.cache.direct=on,file.aio=native
+# qemu: -blockdev driver=raw,node-name=second,discard=unmap,file.driver=file,file.discard=unmap,file.filename=disk.raw,file.cache.direct=on,file.aio=native -device nvme-ns,bus=nvme,drive=second,zoned=on,zoned.zone_size=64M
+guest_given_back() {
+    measure given-back "$(namespace 1)" "$(namespace 2)"
+}

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One boot of the guest: to the end of its script, or until power is cut.
+
+Needs what dev/lib/guest/kit and, for fio, dev/lib/guest/fio have made.
+"""
+
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+import tap
+from project import BUILD
+from qmp import Qmp
+
+GUEST = BUILD / 'guest'
+KITS = {'stable': GUEST / 'kit', 'newest': GUEST / 'kit-newest'}
+
+# How often a VM is started at most, see _is_race_of_tcg()
+MAX_STARTS = 3
+
+
+class Device(NamedTuple):
+    """A kind of device that the zoned node `disk` can be behind."""
+    arguments: Tuple[str, ...]      # of -device, each
+    name: str                       # in the guest
+
+
+DEVICES: Dict[str, Device] = {
+    'virtio-blk': Device(('virtio-blk-pci,id=virtio,drive=disk',), '/dev/vda'),
+    'virtio-blk-4k': Device(
+        ('virtio-blk-pci,drive=disk,logical_block_size=4096,'
+         'physical_block_size=4096',), '/dev/vda'),
+    'virtio-blk-stop': Device(
+        ('virtio-blk-pci,id=virtio,drive=disk,werror=stop',), '/dev/vda'),
+    # For who has an iothread of this name
+    'virtio-blk-iothread': Device(
+        ('virtio-blk-pci,drive=disk,iothread=io',), '/dev/vda'),
+    'nvme': Device(
+        ('nvme,id=nvme,serial=zoned', 'nvme-ns,drive=disk,bus=nvme'),
+        '/dev/nvme0n1'),
+}
+
+
+class Seen(NamedTuple):
+    """How far a guest has come."""
+    console: bytes
+    lines: List[str]                # whole ones that it has sent so far
+
+
+def has_booted(seen: Seen) -> bool:
+    """Its script begins."""
+    return b'Run /init' in seen.console
+
+
+def is_ready(seen: Seen) -> bool:
+    """Its script has said so."""
+    return 'ready' in seen.lines
+
+
+class Cut(NamedTuple):
+    """When to cut power: so many seconds after the guest has come so far."""
+    seconds: float
+    after: Callable[[Seen], bool] = is_ready
+    counted: bool = False           # say what was written before
+
+
+class Boot(NamedTuple):
+    """What a guest is to be, and to do."""
+    image: Path
+    script: str
+    console: Path
+    files: Mapping[str, str] = {}   # in its root: name and text
+    saved: Optional[Path] = None    # a folder for it
+    device: str = 'virtio-blk'
+    fio: bool = False               # it has fio
+    disk: str = ''                  # more options of the zoned node
+    qemu: Tuple[str, ...] = ()      # more arguments of QEMU
+    variables: str = ''             # more of them for the script
+    timeout: float = 180
+    # A command that runs beside it, its last argument the folder that has the
+    # sockets `qmp` and `word` and the file `results`
+    meanwhile: Tuple[str, ...] = ()
+    cut: Optional[Cut] = None
+
+
+class Outcome(NamedTuple):
+    """What came of it."""
+    lines: List[str]                # what the guest said, and what went wrong
+    status: int                     # 0 if all went as it should
+    written: int = 0                # bytes the guest wrote before the cut
+
+
+def _is_race_of_tcg(boot: Boot, outcome: Outcome) -> bool:
+    """
+    Whether QEMU aborted while Linux was setting up PCI, as it does now and
+    then with two emulated processors: before any disk was used. An access to
+    the memory of one device may reach another one, and asserts there.
+    """
+    return any('Assertion `' in line for line in outcome.lines) and \
+        b'Run /init' not in boot.console.read_bytes()
+
+
+class Machine:
+    """A virtual machine with a kernel of its own, and QEMU's programs."""
+
+    def __init__(self, programs: Path, kernel: str = 'stable') -> None:
+        self.programs = programs
+        self.kit = KITS[kernel]
+
+    @property
+    def version(self) -> str:
+        """Of its kernel."""
+        return (self.kit / 'version').read_text(encoding='ascii').strip()
+
+    def run(self, boot: Boot) -> Outcome:
+        """Boot it."""
+        for attempt in range(MAX_STARTS):
+            with TemporaryDirectory(prefix='zoned-guest-') as name:
+                outcome = _Running(self, boot, Path(name)).run()
+            if not _is_race_of_tcg(boot, outcome):
+                break
+            print(f'# QEMU aborted before the guest had a disk, start '
+                  f'{attempt + 1} of {MAX_STARTS}', flush=True)
+        return outcome
+
+    def command(self, boot: Boot, folder: Path) -> List[str]:
+        """QEMU's arguments. Both serial ports go to files."""
+        devices = [word for d in DEVICES[boot.device].arguments
+                   for word in ('-device', d)]
+        disk = 'driver=zoned,node-name=disk,file.driver=file,' \
+            f'file.filename={boot.image}'
+        port = [] if not boot.meanwhile else [
+            '-chardev',
+            f'socket,id=word,path={folder}/word,server=on,wait=off',
+            '-serial', 'chardev:word']
+        return [
+            str(self.programs / 'qemu-system-x86_64'), '-machine', 'q35',
+            '-accel', 'tcg', '-cpu', 'max', '-smp', '2', '-m', '768',
+            '-nodefaults', '-display', 'none', '-no-reboot',
+            '-serial', f'file:{boot.console}',
+            '-serial', f'file:{folder}/results', *port,
+            '-kernel', str(self.kit / 'vmlinuz'),
+            '-initrd', f'{folder}/initrd',
+            # The check is whether a timer ticks in time, and panics if a busy
+            # host does not let it.
+            '-append', 'console=ttyS0 panic=-1 no_timer_check',
+            '-qmp', f'unix:{folder}/qmp,server=on,wait=off',
+            '-blockdev', ','.join(filter(None, [disk, boot.disk])),
+            *devices, *boot.qemu]
+
+    def make_initrd(self, boot: Boot, folder: Path) -> None:
+        """The kit's initramfs followed by one with what this boot is to do."""
+        step = folder / 'step'
+        step.mkdir()
+        files = {'step.sh': boot.script,
+                 'step.conf': f'DISK={DEVICES[boot.device].name}\n'
+                              f'{boot.variables}',
+                 **boot.files}
+        for name, text in files.items():
+            (step / name).write_text(text, encoding='utf-8')
+        if boot.saved and boot.saved.exists():
+            shutil.copytree(boot.saved, step / 'saved')
+        names = '\n'.join(str(p.relative_to(step)) for p in step.rglob('*'))
+        with open(folder / 'initrd', 'wb') as out:
+            out.write((self.kit / 'initramfs').read_bytes())
+            if boot.fio:
+                out.write((GUEST / 'fio' / 'initramfs').read_bytes())
+            out.flush()
+            subprocess.run(['cpio', '--quiet', '-o', '-H', 'newc'], cwd=step,
+                           input=names.encode(), stdout=out, check=True)
+
+
+class _Running:
+    """A boot that is under way."""
+
+    def __init__(self, machine: Machine, boot: Boot, folder: Path) -> None:
+        self.boot = boot
+        self.folder = folder
+        self.results = folder / 'results'
+        self.trouble: List[str] = []
+        self.written = 0
+        self.end = time.monotonic() + boot.timeout
+        boot.console.unlink(missing_ok=True)
+        machine.make_initrd(boot, folder)
+        self.command = machine.command(boot, folder)
+
+    def run(self) -> Outcome:
+        """From start to end."""
+        beside = self._start_meanwhile()
+        with open(self.folder / 'output', 'wb') as output, \
+                subprocess.Popen(self.command, stdin=subprocess.DEVNULL,
+                                 stdout=output, stderr=output,
+                                 cwd=self.boot.image.parent) as process:
+            try:
+                if self.boot.cut:
+                    self._cut(process, self.boot.cut)
+                else:
+                    self._wait(process)
+            finally:
+                process.kill()
+        beside_lines = self._finish_meanwhile(beside)
+        said = (self.folder / 'output').read_text(errors='replace')
+        self.trouble += [f'qemu: {line}' for line in said.splitlines()]
+        return self._outcome(beside_lines)
+
+    def _wait(self, process: 'subprocess.Popen[bytes]') -> None:
+        """Until the guest has switched itself off."""
+        try:
+            status = process.wait(self.end - time.monotonic())
+            if status:
+                self.trouble.append(f'qemu ended with status {status}')
+        except subprocess.TimeoutExpired:
+            self.trouble.append(
+                f'the guest did not end in {self.boot.timeout} seconds')
+
+    def _cut(self, process: 'subprocess.Popen[bytes]', cut: Cut) -> None:
+        """Cut power while the guest is at work."""
+        while not cut.after(self._seen()):
+            if process.poll() is not None:
+                self.trouble.append('the guest did not get ready: qemu ended '
+                                    f'with status {process.returncode}')
+                return
+            if time.monotonic() > self.end:
+                self.trouble.append('the guest did not get ready')
+                return
+            time.sleep(0.1)
+        time.sleep(cut.seconds)
+        if process.poll() is not None:
+            self.trouble.append('the guest ended before its power was cut, '
+                                f'qemu with status {process.returncode}')
+        elif cut.counted:
+            try:
+                self.written = self._count_written()
+            except (OSError, EOFError) as error:
+                self.trouble.append(f'the VM does not answer: {error}')
+
+    def _seen(self) -> Seen:
+        console = self.boot.console
+        return Seen(console.read_bytes() if console.exists() else b'',
+                    self._said())
+
+    def _count_written(self) -> int:
+        """How much the guest has written to the zoned disk."""
+        stats = Qmp(self.folder / 'qmp').stats()
+        return stats['wr_bytes'] + stats['zone_append_bytes']
+
+    def _said(self) -> List[str]:
+        """Whole lines that the guest has sent so far."""
+        if not self.results.exists():
+            return []
+        said = self.results.read_text(errors='replace')
+        return said[:said.rfind('\n') + 1].splitlines()
+
+    def _outcome(self, beside_lines: List[str]) -> Outcome:
+        lines = self._said()
+        end = re.fullmatch(r'end (\d+)', lines[-1]) if lines else None
+        status = 0
+        if end:
+            lines.pop()
+            status = int(end[1])
+        elif not self.boot.cut:
+            self.trouble.append('the guest did not run its script to the end')
+        if self.trouble:
+            status = 1
+            lines += tap.lines(False, 'the guest runs, and ends as it should',
+                               self.trouble)
+        return Outcome(lines + beside_lines, status, self.written)
+
+    def _start_meanwhile(self) -> 'Optional[subprocess.Popen[str]]':
+        """What is to run on the host beside the guest, if anything is."""
+        if not self.boot.meanwhile:
+            return None
+        # pylint: disable-next=consider-using-with
+        return subprocess.Popen(
+            [*self.boot.meanwhile, str(self.folder)],
+            cwd=self.boot.image.parent, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    @staticmethod
+    def _finish_meanwhile(
+            process: 'Optional[subprocess.Popen[str]]') -> List[str]:
+        """Its result lines, once the VM has ended."""
+        if not process:
+            return []
+        try:
+            output, _ = process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, _ = process.communicate()
+        lines = output.splitlines()
+        if process.returncode:
+            lines += tap.lines(
+                False, 'what runs beside the guest ends without an error')
+        return lines

@@ -1,1 +1,0 @@
-../dm-zoned/2-fill-guest.sh

@@ -1,1 +1,0 @@
-../dm-zoned/functions.sh

@@ -1,1 +1,0 @@
-../fio-zbd/functions.sh

@@ -1,6 +1,0 @@
-# shellcheck shell=sh
-# SPDX-License-Identifier: GPL-2.0-or-later
-# image: capacity.zoned
-# seconds: 1800
-
-run_tests "$(skipped anywhere without-conventional without-limit)"

@@ -1,9 +1,0 @@
-# shellcheck shell=sh
-# SPDX-License-Identifier: GPL-2.0-or-later
-
-loaded
-check_synced nvme-appends
-equal "a closed zone is appended to" \
-    "20 appended, 0 beyond a zone, 0 to a full one" \
-    "$(nvme-appends write "$DISK" 7 8 1 32 20)"
-equal_kernel_log

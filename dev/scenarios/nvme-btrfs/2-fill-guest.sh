@@ -1,1 +1,0 @@
-../btrfs/2-fill-guest.sh

@@ -1,1 +1,0 @@
-../btrfs/3-load-cut.sh

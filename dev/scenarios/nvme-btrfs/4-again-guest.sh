@@ -1,1 +1,0 @@
-../btrfs/4-again-guest.sh

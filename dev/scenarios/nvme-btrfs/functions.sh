@@ -1,1 +1,0 @@
-../btrfs/functions.sh

@@ -1,1 +1,0 @@
-../f2fs/2-fill-guest.sh

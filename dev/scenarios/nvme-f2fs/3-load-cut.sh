@@ -1,1 +1,0 @@
-../f2fs/3-load-cut.sh

@@ -1,1 +1,0 @@
-../f2fs/4-again-guest.sh

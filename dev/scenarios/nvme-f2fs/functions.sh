@@ -1,1 +1,0 @@
-../f2fs/functions.sh

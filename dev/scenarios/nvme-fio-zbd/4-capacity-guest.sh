@@ -1,1 +1,0 @@
-../fio-zbd/4-capacity-guest.sh

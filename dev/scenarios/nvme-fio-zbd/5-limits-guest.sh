@@ -1,1 +1,0 @@
-../fio-zbd/5-limits-guest.sh

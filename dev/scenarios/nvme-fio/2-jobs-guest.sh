@@ -1,1 +1,0 @@
-../fio/2-jobs-guest.sh

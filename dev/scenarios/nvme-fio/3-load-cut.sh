@@ -1,1 +1,0 @@
-../fio/3-load-cut.sh

@@ -1,1 +1,0 @@
-../fio/4-again-guest.sh

@@ -1,1 +1,0 @@
-../fio/functions.sh

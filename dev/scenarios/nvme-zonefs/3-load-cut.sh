@@ -1,1 +1,0 @@
-../zonefs/5-load-cut.sh

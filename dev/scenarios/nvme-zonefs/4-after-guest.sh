@@ -1,1 +1,0 @@
-../zonefs/6-after-guest.sh
