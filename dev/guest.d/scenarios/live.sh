@@ -192,6 +192,8 @@ used() {
 
 # The VM is reset while the guest writes, and the guest boots another time by
 # itself. This runs once in each of the three boots.
+#
+# seconds: 400
 guest_reset() {
     if ! used 40; then
         check "reset all zones" blkzone reset "$DISK"
