@@ -8,12 +8,16 @@ zone table, pieces of data, and a length, which may be many terabytes.
 import copy
 import os
 import struct
+from array import array
+from pathlib import Path
+from random import Random
+from typing import List, Optional, Sequence, Tuple
 
-from zoned_image import (ALIGNMENT, CLOSED, DATA_ALIGNMENT, EMPTY, EOPEN,
-                         EXT_BIT, FIELDS, FULL, Header, IOPEN, Invalid,
-                         MAX_EXT_SIZE, MAX_SIZE, MAX_SIZE_EXTENDED, MAX_ZONES,
-                         NOT_WP, OFFLINE, RDONLY, SECTOR, SHORT_FILE, Zone,
-                         fix_checksum, get_field, set_field)
+from zoned_image import (
+    ALIGNMENT, CLOSED, DATA_ALIGNMENT, EMPTY, EOPEN, EXT_BIT, FIELDS, FULL,
+    Header, IOPEN, Invalid, MAX_EXTENSION_SIZE, MAX_SIZE, MAX_SIZE_EXTENDED,
+    MAX_ZONES, NOT_WP, OFFLINE, RDONLY, SECTOR, SHORT_FILE, Zone,
+    fix_checksum, get_field, set_field)
 
 KIB, MIB = 1 << 10, 1 << 20
 # What file systems let a file have; the temporary one lets it have more.
@@ -21,15 +25,19 @@ LARGE_FILE = 1 << 43
 
 
 class Draft:
-    def __init__(self, raw, length, pieces):
-        self.raw = raw              # bytearray: the image up to some point
+    """An image that is not yet in a file"""
+
+    def __init__(self, raw: bytearray, length: int,
+                 pieces: List[Tuple[int, bytes]]) -> None:
+        self.raw = raw              # the image up to some point
         self.length = length
         self.pieces = pieces        # [(offset, bytes)]
         self.base = 0               # where the image starts in its file
-        self.opt_len = None         # option len, None: not given
-        self.damage = []            # what was done to it
+        self.opt_len: Optional[int] = None  # option len, if it is given
+        self.damage: List[str] = []         # what was done to it
 
-    def write(self, path):
+    def write(self, path: Path) -> None:
+        """Make the file"""
         with open(path, 'wb') as f:
             for offset, data in [(0, self.raw), *self.pieces]:
                 if offset < self.length:
@@ -40,9 +48,13 @@ class Draft:
         os.utime(path, ns=(10**18, 10**18))
 
 
+# What a device is: its size, zone size, capacity and conventional zones
+Geometry = Tuple[int, int, int, int]
+
+
 # Shapes
 
-def random_geometry(rng):
+def random_geometry(rng: Random) -> Geometry:
     """A device that is small enough to be written to."""
     zone_size = rng.choice([4, 4, 8, 12, 16, 20, 64, 64, 128, 256]) * KIB
     nr_zones = rng.choice([1, 2, 3, 4, 7, 8, 16, 16, 33, 511, 512, 513])
@@ -56,7 +68,7 @@ def random_geometry(rng):
     return size, zone_size, capacity, min(nr_conv, nr_zones)
 
 
-def extreme_geometry(rng):
+def extreme_geometry(rng: Random) -> Geometry:
     """A device as large as it may be, or with as many zones."""
     zone_size = ALIGNMENT << rng.choice([0, 1, 4, 20, 30, 40, 44, 45, 46])
     zone_size += rng.choice([0, 0, 0, ALIGNMENT])
@@ -74,70 +86,74 @@ def extreme_geometry(rng):
     return size, zone_size, max(capacity, ALIGNMENT), nr_conv
 
 
-def random_limits(rng):
+def random_limits(rng: Random) -> Tuple[int, int]:
+    """Of open and active zones"""
     if rng.random() < 0.4:
         return 0, 0
     active = rng.choice([0, 1, 2, 3, 8, 14, 0xffffffff])
     return rng.randint(0, min(active, 10) or 10), active
 
 
-def random_extensions(rng, size, table_end):
+def random_extensions(rng: Random, size: int,
+                      table_end: int) -> Tuple[int, int]:
     """The size of descriptor extensions, and where they are."""
     if rng.random() < 0.6 or size > MAX_SIZE_EXTENDED:
         return 0, 0
-    return (64 * rng.choice([1, 1, 2, 3, 8, MAX_EXT_SIZE // 64]),
+    return (64 * rng.choice([1, 1, 2, 3, 8, MAX_EXTENSION_SIZE // 64]),
             table_end + ALIGNMENT * rng.choice([0, 0, 0, 1, 300]))
 
 
-def make_header(rng, geometry):
+def make_header(rng: Random, geometry: Geometry) -> bytearray:
     """The bytes of a valid header."""
     size, zone_size, capacity, nr_conv = geometry
     nr_zones = -(-size // zone_size)
     max_open, max_active = random_limits(rng)
     table = ALIGNMENT * rng.choice([1, 1, 1, 1, 1, 2, 256])
     table_end = table + -(-nr_zones * 8 // ALIGNMENT) * ALIGNMENT
-    ext_size, ext_offset = random_extensions(rng, size, table_end)
-    if ext_size:
-        table_end = ext_offset + nr_zones * ext_size
+    extension_size, extension_offset = random_extensions(rng, size, table_end)
+    if extension_size:
+        table_end = extension_offset + nr_zones * extension_size
     data = -(-table_end // DATA_ALIGNMENT) * DATA_ALIGNMENT
     data += DATA_ALIGNMENT * rng.choice([0, 0, 0, 0, 1, 5])
     raw = bytearray(512)
     for name, value in {
-            'magic': b'zone', 'version': 1, 'header_length': 512,
+            'magic': b'zone', 'version': 1, 'length': 512,
             'size': size, 'zone_size': zone_size, 'zone_capacity': capacity,
             'nr_zones': nr_zones, 'nr_conv': nr_conv,
             'nr_seq': nr_zones - nr_conv, 'max_open': max_open,
             'max_active': max_active, 'model': 1,
-            'max_append': rng.choice([0, 8, 2048, 2048, 0xffffffff]),
+            'max_append_sectors': rng.choice([0, 8, 2048, 2048, 0xffffffff]),
             'incompatible': SHORT_FILE if rng.random() < 0.25 else 0,
             'compatible': rng.choice([0, 0, 0, rng.getrandbits(64)]),
             'autoclear': rng.choice([0, 0, 0, rng.getrandbits(64)]),
-            'ext_size': ext_size, 'ext_offset': ext_offset,
+            'extension_size': extension_size,
+            'extension_offset': extension_offset,
             'table_offset': table, 'data_offset': data}.items():
         set_field(raw, name, value)
     fix_checksum(raw)
     return raw
 
 
-def random_zone(rng, header, i, budget):
+def random_zone(rng: Random, header: Header, i: int, budget: int) -> Zone:
     """A zone in any condition; at most budget more may be active."""
     if header.is_conv(i):
         return Zone(NOT_WP, header.limit(i))
     start, limit = header.start(i), header.cap_limit(i)
-    cond = rng.choice([EMPTY, EMPTY, EMPTY, IOPEN, EOPEN, CLOSED, CLOSED, FULL,
-                       FULL, RDONLY, OFFLINE])
+    cond: int = rng.choice([EMPTY, EMPTY, EMPTY, IOPEN, EOPEN, CLOSED, CLOSED,
+                            FULL, FULL, RDONLY, OFFLINE])
     end = rng.choice([start, limit, rng.randint(start, limit),
                       rng.randint(start, limit)]) // SECTOR * SECTOR
     if cond == EMPTY:
         end = start
     elif cond in (IOPEN, EOPEN, CLOSED):
         end = min(end, limit - SECTOR) if budget > 0 else start
-    extended = (header.ext_size > 0 and cond != EMPTY and rng.random() < 0.4
+    extended = (header.extension_size > 0 and cond != EMPTY
+                and rng.random() < 0.4
                 and (budget > 0 or cond not in (IOPEN, EOPEN, CLOSED)))
     return Zone(cond, end, extended)
 
 
-def make_table(rng, header):
+def make_table(rng: Random, header: Header) -> 'array[int]':
     """The bytes of a valid zone table."""
     table = header.fresh_table()
     budget = header.max_active or header.nr_zones
@@ -148,11 +164,13 @@ def make_table(rng, header):
     return table
 
 
-def make_data(rng, header, table):
+def make_data(rng: Random, header: Header,
+              table: Sequence[int]) -> List[Tuple[int, bytes]]:
     """Something to read in some of the zones."""
     pieces = []
     for i in range(min(header.nr_zones, 16)):
         zone = header.decode(i, table[i])
+        assert zone, i
         size = min(zone.end - header.start(i), 64 * KIB)
         if size > 0:
             pieces.append((header.data_offset + header.start(i),
@@ -160,18 +178,19 @@ def make_data(rng, header, table):
     return pieces
 
 
-def make_length(rng, header, table):
+def make_length(rng: Random, header: Header, table: Sequence[int]) -> int:
     """A length that suffices, the least one in most cases."""
     least = header.least_length
     if header.incompatible & SHORT_FILE and header.nr_zones <= 4096:
         for i, raw in enumerate(table):
             zone = header.decode(i, raw)
+            assert zone, i
             if zone.end > header.start(i):
                 least = max(least, header.data_offset + zone.end)
     return least + rng.choice([0, 0, 0, 0, 512, 4096, MIB])
 
 
-def make_draft(rng):
+def make_draft(rng: Random) -> Draft:
     """A valid image; it may be larger than the file system allows."""
     extreme = rng.random() < 0.15
     geometry = (extreme_geometry if extreme else random_geometry)(rng)
@@ -188,7 +207,7 @@ def make_draft(rng):
     return Draft(whole, make_length(rng, header, table), pieces)
 
 
-def read_draft(path):
+def read_draft(path: Path) -> Draft:
     """An image that the driver has made."""
     with open(path, 'rb') as f:
         data = f.read()
@@ -207,7 +226,7 @@ EXTREME = [0, 1, 2, 7, 511, 512, 513, 4095, 4096, 4097, 1 << 20, 1 << 22,
            (1 << 64) - 1]
 
 
-def extreme_value(rng, old, bits):
+def extreme_value(rng: Random, old: int, bits: int) -> int:
     """Another value for a number."""
     value = rng.choice([
         rng.choice(EXTREME), rng.choice(EXTREME), rng.getrandbits(bits),
@@ -217,25 +236,27 @@ def extreme_value(rng, old, bits):
     return value % (1 << bits)
 
 
-def flip_bits(rng, draft):
+def flip_bits(rng: Random, draft: Draft) -> None:
+    """Anywhere, or in the header"""
     top = rng.choice([512, len(draft.raw)])
     for _ in range(rng.choice([1, 1, 1, 2, 8, 64])):
         draft.raw[rng.randrange(top)] ^= 1 << rng.randrange(8)
 
 
-def damage_byte(rng, draft):
+def damage_byte(rng: Random, draft: Draft) -> None:
     """Which a repair may be able to undo."""
     where = rng.choice([rng.randrange(120), rng.randrange(512)])
     draft.raw[where] ^= rng.randrange(1, 256)
 
 
-def random_header_bytes(rng, draft):
+def random_header_bytes(rng: Random, draft: Draft) -> None:
+    """A run of them"""
     start = rng.randrange(512)
     for i in range(start, min(512, start + rng.choice([1, 2, 4, 8, 32, 512]))):
         draft.raw[i] = rng.randrange(256)
 
 
-def change_fields(rng, draft):
+def change_fields(rng: Random, draft: Draft) -> None:
     """Numbers of the header, each for itself."""
     numbers = [name for name in FIELDS if name not in ('magic', 'checksum')]
     for name in rng.sample(numbers, rng.choice([1, 1, 1, 2, 3])):
@@ -247,7 +268,7 @@ def change_fields(rng, draft):
         fix_checksum(draft.raw)
 
 
-def change_geometry(rng, draft):
+def change_geometry(rng: Random, draft: Draft) -> None:
     """A header that is plausible in itself, over a table of another device."""
     geometry = rng.choice([random_geometry, extreme_geometry])(rng)
     draft.raw[:512] = make_header(rng, geometry)
@@ -258,7 +279,7 @@ def change_geometry(rng, draft):
         resize_for_header(rng, draft)
 
 
-def resize_for_header(_rng, draft):
+def resize_for_header(_rng: Random, draft: Draft) -> None:
     """As long as the header says."""
     try:
         draft.length = min(Header(draft.raw[:512]).least_length, LARGE_FILE)
@@ -266,20 +287,21 @@ def resize_for_header(_rng, draft):
         pass
 
 
-def change_features(rng, draft):
+def change_features(rng: Random, draft: Draft) -> None:
+    """Feature bits"""
     name = rng.choice(['incompatible', 'compatible', 'autoclear'])
     value = rng.choice([0, 1, 2, 3, 1 << 63, rng.getrandbits(64)])
     set_field(draft.raw, name, value)
     fix_checksum(draft.raw)
 
 
-def grow_tail(rng, draft):
+def grow_tail(rng: Random, draft: Draft) -> None:
     """Bytes of the header that are to be zero."""
     draft.raw[rng.randrange(112, 512)] = rng.randrange(1, 256)
     fix_checksum(draft.raw)
 
 
-def change_entries(rng, draft):
+def change_entries(rng: Random, draft: Draft) -> None:
     """Entries of the table: conditions and addresses of all kinds."""
     offset = table_offset(draft)
     count = (len(draft.raw) - offset) // 8
@@ -291,10 +313,11 @@ def change_entries(rng, draft):
                          change_entry(rng, old, draft.raw, i))
 
 
-def change_entry(rng, old, raw, i):
+def change_entry(rng: Random, old: int, raw: bytearray, i: int) -> int:
+    """Another entry for zone i"""
     kind = rng.randrange(5)
-    zone_size = get_field(raw, 'zone_size')
-    capacity = get_field(raw, 'zone_capacity')
+    zone_size: int = get_field(raw, 'zone_size')
+    capacity: int = get_field(raw, 'zone_capacity')
     if kind == 0:
         return rng.getrandbits(64)
     if kind == 1:
@@ -311,7 +334,7 @@ def change_entry(rng, old, raw, i):
     return (rng.choice([1, 2, 3, 4, 13, 14, 15]) << 60 | end % (1 << 59))
 
 
-def activate_zones(rng, draft):
+def activate_zones(rng: Random, draft: Draft) -> None:
     """More active zones than a limit that was low already."""
     try:
         header = Header(draft.raw[:512])
@@ -330,7 +353,8 @@ def activate_zones(rng, draft):
             struct.pack_into('<Q', draft.raw, where, header.encode(i, zone))
 
 
-def truncate(rng, draft):
+def truncate(rng: Random, draft: Draft) -> None:
+    """Near where something ends, or anywhere"""
     offset = table_offset(draft)
     data = get_field(draft.raw, 'data_offset')
     border = rng.choice([0, 512, offset, len(draft.raw), data, draft.length,
@@ -340,7 +364,8 @@ def truncate(rng, draft):
     draft.length = min(max(length, 0), draft.length)
 
 
-def extend(rng, draft):
+def extend(rng: Random, draft: Draft) -> None:
+    """With junk behind the image"""
     old = draft.length
     draft.length = min(LARGE_FILE, old + rng.choice(
         [1, 511, 512, 4096, MIB, 1 << 31, 1 << 32, 1 << 42]))
@@ -348,7 +373,7 @@ def extend(rng, draft):
     draft.pieces.append((old, junk))
 
 
-def swap_blocks(rng, draft):
+def swap_blocks(rng: Random, draft: Draft) -> None:
     """As if writes had gone to the wrong place."""
     size = rng.choice([512, 512, 4096])
     blocks = len(draft.raw) // size
@@ -362,7 +387,7 @@ def swap_blocks(rng, draft):
         draft.raw[two:two + size] = first
 
 
-def lose_block(rng, draft):
+def lose_block(rng: Random, draft: Draft) -> None:
     """A block of zeroes, of ones, or of noise."""
     size = rng.choice([512, 4096])
     start = rng.randrange(-(-len(draft.raw) // size)) * size
@@ -373,19 +398,19 @@ def lose_block(rng, draft):
         for _ in range(start, end))
 
 
-def shift(rng, draft):
+def shift(rng: Random, draft: Draft) -> None:
     """All moves by a few bytes."""
     count = rng.choice([1, 8, 512])
     draft.raw[:] = (bytes(count) + draft.raw)[:len(draft.raw)]
 
 
-def table_offset(draft):
+def table_offset(draft: Draft) -> int:
     """Where the table is, if the header can be trusted."""
-    offset = get_field(draft.raw, 'table_offset')
+    offset: int = get_field(draft.raw, 'table_offset')
     return offset if 512 <= offset < len(draft.raw) else ALIGNMENT
 
 
-def move_options(rng, draft):
+def move_options(rng: Random, draft: Draft) -> None:
     """Options offset and len that do not suit."""
     if rng.random() < 0.5:
         draft.opt_len = rng.choice([
@@ -405,14 +430,14 @@ DAMAGE = [(flip_bits, 12), (damage_byte, 6), (random_header_bytes, 6),
           (resize_for_header, 4), (move_options, 3)]
 
 
-def place(rng, draft):
+def place(rng: Random, draft: Draft) -> None:
     """Somewhere in a larger file."""
     draft.base = ALIGNMENT * rng.choice([1, 3, 256, 1000])
     if rng.random() < 0.5:
         draft.opt_len = draft.length
 
 
-def make_image(rng, made_by_driver):
+def make_image(rng: Random, made_by_driver: List[Draft]) -> Draft:
     """A draft, damaged in most cases."""
     if rng.random() < 0.3:
         draft = copy.deepcopy(rng.choice(made_by_driver))

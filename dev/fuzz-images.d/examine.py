@@ -3,9 +3,15 @@
 
 import json
 import re
+from pathlib import Path
+from random import Random
+from typing import Dict, List, Set, Tuple, Union
 
-from zoned_image import (CLOSED, EMPTY, EOPEN, FULL, IOPEN, NOT_WP, OFFLINE,
-                         SECTOR, Image, fingerprint, read_at, same_zones)
+from drafts import Draft
+from programs import QemuIo, ReportLine
+from zoned_image import (
+    CLOSED, EMPTY, EOPEN, FULL, IOPEN, NOT_WP, OFFLINE, SECTOR, Header, Image,
+    SoundZones, Zone, fingerprint, read_at, same_zones)
 
 EXTREME_OFFSETS = [0, 1, 511, 512, (1 << 31), (1 << 32), (1 << 43), (1 << 58),
                    (1 << 62), (1 << 63) - 4096, (1 << 63) - 512, (1 << 63) - 1]
@@ -15,7 +21,8 @@ class Wrong(Exception):
     """The programs disagree with the reader, or with themselves."""
 
 
-def demand(condition, *words):
+def demand(condition: object, *words: object) -> None:
+    """Or else it is Wrong, as the words say."""
     if not condition:
         raise Wrong(' '.join(str(word) for word in words))
 
@@ -23,11 +30,12 @@ def demand(condition, *words):
 class Examination:
     """Of the image in a file; counts what it sees."""
 
-    def __init__(self, shell, path, draft, rng):
+    def __init__(self, shell: QemuIo, path: Path, draft: Draft,
+                 rng: Random) -> None:
         self.shell = shell
         self.rng = rng
         self.place = path, draft.base, draft.opt_len
-        self.counts = {}
+        self.counts: Dict[str, int] = {}
         self.options = f'driver=zoned,file.driver=file,file.filename={path}'
         if draft.base:
             self.options += f',offset={draft.base}'
@@ -35,35 +43,39 @@ class Examination:
             self.options += f',len={draft.opt_len}'
         self.image = self.read()
 
-    def read(self):
+    def read(self) -> Image:
+        """The image as it is now"""
         return Image(*self.place)
 
     @property
-    def path(self):
+    def path(self) -> Path:
+        """Of its file"""
         return self.place[0]
 
-    def count(self, what, number=1):
+    def count(self, what: str, number: int = 1) -> None:
+        """For the figures"""
         self.counts[what] = self.counts.get(what, 0) + number
 
     @property
-    def zones(self):
+    def zones(self) -> int:
         """How many the header says there are, to bound what is used."""
-        return self.image.header.nr_zones if self.image.header else 0
+        return self.image.found.nr_zones if self.image.found else 0
 
-    def examine(self, with_tools):
+    def examine(self, with_tools: bool) -> None:
+        """All of it"""
         self.count('images')
         if self.image.valid:
             self.count('valid')
         elif self.image.rebuilt:
             self.count('header to be rebuilt')
-        elif self.image.header:
+        elif self.image.found:
             self.count('bad zones or length')
         else:
             self.count('bad header')
         self.look()
         if with_tools:
             self.count('checked by qemu-img')
-            if self.image.header:
+            if self.image.found:
                 self.ask_qemu_img()
             else:
                 self.expect_refusal()
@@ -74,7 +86,8 @@ class Examination:
             if with_tools:
                 self.expect_clean()
 
-    def ask_qemu_img(self):
+    def ask_qemu_img(self) -> None:
+        """Of an image that has a header"""
         if self.image.valid or self.rng.random() < 0.3:
             self.info()
         # To rebuild a header takes long.
@@ -84,7 +97,7 @@ class Examination:
 
     # qemu-io, read-only
 
-    def look(self):
+    def look(self) -> None:
         """Open read-only: iff it is valid, and without any change."""
         before = fingerprint(self.path)
         said = self.shell.open(self.options, read_only=True)
@@ -101,7 +114,8 @@ class Examination:
         self.shell.check_memory(self.zones)
         demand(fingerprint(self.path) == before, 'a read-only open wrote')
 
-    def verdict(self):
+    def verdict(self) -> str:
+        """What the reader says of the image"""
         image = self.image
         if image.valid:
             return 'valid'
@@ -110,13 +124,13 @@ class Examination:
         return (f'impossible zones {image.impossible()[:5]}, beyond the limit '
                 f'{image.surplus()[:5]}, short: {image.is_short()}')
 
-    def windows(self):
+    def windows(self) -> Set[Tuple[int, int]]:
         """Some runs of zones: (first, count)."""
         size = 64
         last = max(self.zones - size, 0)
         return {(0, size), (last, size), (self.rng.randint(0, last), size)}
 
-    def look_at_zones(self):
+    def look_at_zones(self) -> None:
         """The report is what the reader reads."""
         header, zones = self.image.header, self.image.opened()
         for first, size in self.windows():
@@ -128,7 +142,7 @@ class Examination:
         self.count('zones reported', sum(min(size, self.zones)
                                          for _, size in self.windows()))
 
-    def look_at_extensions(self):
+    def look_at_extensions(self) -> None:
         """Of some zones: what the file has if they are valid, or zeroes."""
         header, zones = self.image.header, self.image.opened()
         extended = [] if self.image.pristine else [
@@ -136,21 +150,21 @@ class Examination:
         first = self.rng.choice(extended or [self.rng.randrange(self.zones)])
         count = min(4, self.zones - first)
         said = self.shell.command(f'zge {header.start(first)} {count}')
-        if not header.ext_size:
+        if not header.extension_size:
             demand('not supported' in said, 'zge without extensions:', said)
             return
         expected = []
+        where, size = header.extension_offset, header.extension_size
         with open(self.path, 'rb') as f:
             for i in range(first, first + count):
-                where = self.image.base + header.ext_offset
                 expected.append(
-                    read_at(f, where + i * header.ext_size, header.ext_size)
-                    if zones[i].extended else bytes(header.ext_size))
+                    read_at(f, self.image.base + where + i * size, size)
+                    if zones[i].extended else bytes(size))
         demand(said.split() == [data.hex() for data in expected],
                'extensions of zones from', first, 'are', said[:400])
         self.count('extensions seen', sum(map(any, expected)))
 
-    def look_at_data(self):
+    def look_at_data(self) -> None:
         """Sectors: what the file has below the write pointer, else zeroes."""
         zones = self.image.opened()
         for _ in range(4):
@@ -161,7 +175,8 @@ class Examination:
         if self.zones <= 4096:
             self.shell.command('map')
 
-    def compare_sector(self, i, zone):
+    def compare_sector(self, i: int, zone: Zone) -> None:
+        """One of a zone"""
         header = self.image.header
         start, limit = header.start(i), header.limit(i)
         where = self.rng.choice([start, limit - SECTOR, zone.end,
@@ -183,7 +198,7 @@ class Examination:
         demand(seen == expected, 'sector at', where, 'of zone', i, zone,
                'reads as', said[:200])
 
-    def try_to_change(self):
+    def try_to_change(self) -> None:
         """A read-only node takes no zone operations."""
         size = self.image.header.zone_size
         i = self.zones - 1
@@ -197,7 +212,7 @@ class Examination:
 
     # qemu-io, writing
 
-    def use(self):
+    def use(self) -> None:
         """Do things; what the report says then is what is in the image."""
         said = self.shell.open(self.options, read_only=False)
         demand(not said, 'cannot be opened for writing:', said)
@@ -215,20 +230,22 @@ class Examination:
         demand(after.header.autoclear == 0, 'autoclear bits are left')
         zones = after.opened()
         expected = [describe(after.header, i, zones[i]) for i in range(count)]
-        demand([cycled(line, after.zones[i].extended)
+        demand([cycled(line, after.zone(i).extended)
                 for i, line in enumerate(seen)] == expected,
                'reported before closing', seen, 'is in the image', expected)
 
-    def random_offset(self):
+    def random_offset(self) -> int:
+        """A byte where something may happen"""
         rng, header = self.rng, self.image.header
         i = rng.randrange(header.nr_zones)
         return rng.choice([
-            header.start(i), header.start(i), self.image.zones[i].end,
-            self.image.zones[i].end, self.image.zones[i].end, header.limit(i),
+            header.start(i), header.start(i), self.image.zone(i).end,
+            self.image.zone(i).end, self.image.zone(i).end, header.limit(i),
             header.cap_limit(i), rng.randrange(header.size), header.size,
             header.size - 512, rng.choice(EXTREME_OFFSETS)])
 
-    def random_command(self):
+    def random_command(self) -> str:
+        """For qemu-io"""
         rng, header = self.rng, self.image.header
         offset = self.random_offset()
         length = rng.choice([512, 512, 4096, 4096, 8192, 65536, 65536, 1, 0,
@@ -256,7 +273,8 @@ class Examination:
             f'truncate {rng.choice([offset, length])}', 'length',
             f'readv -q {offset} 512 1024', f'alloc {offset} {length}'])
 
-    def random_management(self):
+    def random_management(self) -> str:
+        """Of one zone, some or all"""
         rng, header = self.rng, self.image.header
         name = rng.choice(['zo', 'zo', 'zc', 'zf', 'zf', 'zrs', 'zrs', 'zof'])
         if rng.random() < 0.1:
@@ -273,18 +291,20 @@ class Examination:
 
     # qemu-img
 
-    def qemu_img(self, *words):
+    def qemu_img(self, *words: str) -> Tuple[int, str]:
+        """What it says of the image, opened in one of the ways there are"""
         where = ['--image-opts', self.options]
         if self.place[1:] == (0, None) and self.rng.random() < 0.5:
-            where = ['-f', 'zoned', self.path]
+            where = ['-f', 'zoned', str(self.path)]
         return self.shell.programs.run('qemu-img', *words, *where,
                                        zones=self.zones)
 
-    def info(self):
+    def info(self) -> None:
+        """It is shown if it is valid."""
         status, said = self.qemu_img('info')
         demand(status == (0 if self.image.valid else 1), 'info:', status, said)
 
-    def expect_refusal(self):
+    def expect_refusal(self) -> None:
         """Of a header that nothing can be made of; it stays as it is."""
         before = fingerprint(self.path)
         # So does to find out that it cannot be rebuilt.
@@ -294,25 +314,26 @@ class Examination:
         demand(status == 1, *words, 'of a bad header:', status, said)
         demand(fingerprint(self.path) == before, *words, 'wrote:', said)
 
-    def problems(self):
+    def problems(self) -> int:
         """How many a check has to find."""
         image = self.image
         return (image.rebuilt + len(image.impossible())
                 + len(image.surplus()) + image.is_short())
 
-    def check(self):
+    def check(self) -> None:
         """Finds and counts all there is, and changes nothing."""
         before = fingerprint(self.path)
         expected = self.problems()
         # There are no leaks in this format: nothing to repair.
-        words = self.rng.choice([[], ['-r', 'leaks']])
+        options: List[List[str]] = [[], ['-r', 'leaks']]
+        words = self.rng.choice(options)
         status, said = self.qemu_img('check', '--output=json', *words)
         demand(status == (2 if expected else 0) and
                corruptions(said) == expected,
                'check:', status, said[-2000:], '; problems:', expected)
         demand(fingerprint(self.path) == before, 'a check wrote')
 
-    def repair(self):
+    def repair(self) -> None:
         """Makes it valid without giving up data, or changes nothing."""
         before = fingerprint(self.path)
         image = self.image
@@ -331,13 +352,14 @@ class Examination:
             return
         self.after_repair(image, said)
 
-    def after_failed_repair(self, image):
+    def after_failed_repair(self, image: Image) -> None:
         """It may have done a part of its work."""
-        demand(self.image.header, 'a failed repair:', self.verdict())
+        demand(self.image.found, 'a failed repair:', self.verdict())
         for i in self.image.impossible():
             demand(image.zones[i] is None, 'a failed repair broke zone', i)
 
-    def after_repair(self, image, said):
+    def after_repair(self, image: Image, said: str) -> None:
+        """It was made valid, and of its data nothing was given up."""
         demand(self.image.valid, 'after a repair:', self.verdict(), said)
         demand(same_zones(self.image.opened(), image.repaired()),
                'a repair made', different(self.image.opened(),
@@ -347,22 +369,24 @@ class Examination:
         self.expect_clean('-r', 'all')
         demand(fingerprint(self.path) == between, 'a second repair wrote')
 
-    def expect_clean(self, *words):
+    def expect_clean(self, *words: str) -> None:
+        """A check finds nothing."""
         status, said = self.qemu_img('check', *words)
         demand(status == 0 and 'ERROR' not in said and 'Repair' not in said,
                'check', *words, 'is not clean:', status, said)
 
 
-def corruptions(said):
+def corruptions(said: str) -> Union[int, str]:
     """What a check in JSON says; what it found is printed before that."""
     start = said.rfind('{\n')
     try:
-        return json.loads(said[max(start, 0):]).get('corruptions', 0)
+        number = json.loads(said[max(start, 0):]).get('corruptions', 0)
+        return int(number)
     except ValueError:
         return 'no JSON'
 
 
-def describe(header, i, zone):
+def describe(header: Header, i: int, zone: Zone) -> ReportLine:
     """A line of a report."""
     wp = zone.end
     if zone.cond in (FULL, NOT_WP):
@@ -372,7 +396,7 @@ def describe(header, i, zone):
             1 if header.is_conv(i) else 2)
 
 
-def cycled(line, extended):
+def cycled(line: ReportLine, extended: bool) -> ReportLine:
     """A line of a report, as it is after opening again."""
     start, length, capacity, wp, cond, kind = line
     if cond in (IOPEN, EOPEN, CLOSED):
@@ -380,6 +404,8 @@ def cycled(line, extended):
     return start, length, capacity, wp, cond, kind
 
 
-def different(seen, expected):
+def different(seen: SoundZones, expected: SoundZones
+              ) -> List[Tuple[int, Zone, Zone]]:
+    """Some of the zones that are"""
     return [(i, *pair) for i, pair in enumerate(zip(seen, expected))
             if pair[0] != pair[1]][:5]

@@ -4,6 +4,7 @@
 import os
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import programs
 import zoned_image
@@ -23,7 +24,7 @@ esac
 '''
 
 # What is noticed: what a program does
-WRAPPED = {
+WRAPPED: Dict[str, str] = {
     'a crash': 'check*) kill -SEGV $$ ;;',
     'a program that hangs': 'info*) exec sleep 10 ;;',
     'a sanitizer report': 'info*) real "$@"; s=$?; echo x >"$report.1"; '
@@ -36,7 +37,8 @@ WRAPPED = {
 }
 
 
-def any_address(self, i, raw):
+def any_address(self: zoned_image.Header, i: int,
+                raw: int) -> Optional[zoned_image.Zone]:
     """Instead of Header.decode(): one rule of it is missing."""
     zone = zoned_image.Zone(raw >> 60, raw & (zoned_image.CONV_BIT - 1))
     return zone if zone.cond else DECODE(self, i, raw)
@@ -45,7 +47,8 @@ def any_address(self, i, raw):
 DECODE = zoned_image.Header.decode
 
 
-def no_extension(self, i, zone):
+def no_extension(self: zoned_image.Header, i: int,
+                 zone: zoned_image.Zone) -> zoned_image.Zone:
     """Instead of Header.power_cycled()."""
     return POWER_CYCLED(self, i, zone._replace(extended=False))
 
@@ -53,12 +56,13 @@ def no_extension(self, i, zone):
 POWER_CYCLED = zoned_image.Header.power_cycled
 
 
-def no_length(_self):
+def no_length(_self: zoned_image.Image) -> bool:
+    """Instead of Image.is_short()."""
     return False
 
 
 # What is noticed: (class, method, what it is instead)
-READERS = {
+READERS: Dict[str, Tuple[Any, str, Any]] = {
     'an impossible zone that is taken for valid':
         (zoned_image.Header, 'decode', any_address),
     'an extension that is lost':
@@ -72,14 +76,13 @@ READERS = {
 
 
 @contextmanager
-def wrapped(folder, real, case):
+def wrapped(folder: Path, real: Path, case: str) -> Iterator[Path]:
     """A folder of programs in which qemu-img has a fault."""
-    folder = Path(folder)
     for name in ('qemu-img', 'qemu-io'):
         (folder / name).unlink(missing_ok=True)
-    os.symlink(Path(real) / 'qemu-io', folder / 'qemu-io')
+    os.symlink(real / 'qemu-io', folder / 'qemu-io')
     script = folder / 'qemu-img'
-    script.write_text(WRAPPER.format(real=Path(real) / 'qemu-img', case=case))
+    script.write_text(WRAPPER.format(real=real / 'qemu-img', case=case))
     script.chmod(0o755)
     timeout, programs.TIMEOUT = programs.TIMEOUT, 5
     yield folder
@@ -87,7 +90,7 @@ def wrapped(folder, real, case):
 
 
 @contextmanager
-def replaced(owner, name, value):
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     """A reader with a fault."""
     original = getattr(owner, name)
     setattr(owner, name, value)

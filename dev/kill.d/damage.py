@@ -5,11 +5,18 @@ Each of these returns whether there was something that it could be done to.
 """
 
 import struct
+from pathlib import Path
+from typing import Callable, Dict, List
 
+from history import History
 from zoned_image import CLOSED, EMPTY, FULL, Image, SECTOR, Zone
 
 
-def set_zone(path, i, zone):
+Damage = Callable[[Path, History], bool]
+
+
+def set_zone(path: Path, i: int, zone: Zone) -> bool:
+    """Its entry says this."""
     header = Image(path).header
     with open(path, 'r+b') as f:
         f.seek(header.table_offset + i * 8)
@@ -17,7 +24,8 @@ def set_zone(path, i, zone):
     return True
 
 
-def change_byte(path, where):
+def change_byte(path: Path, where: int) -> bool:
+    """A bit of it"""
     with open(path, 'r+b') as f:
         f.seek(where)
         byte = f.read(1)[0]
@@ -26,12 +34,13 @@ def change_byte(path, where):
     return True
 
 
-def sequential(history):
+def sequential(history: History) -> List[int]:
+    """The zones that are"""
     return [i for i in range(history.header.nr_zones)
             if not history.header.is_conv(i)]
 
 
-def lose_flushed(path, history):
+def lose_flushed(path: Path, history: History) -> bool:
     """A write pointer from before the last durable write."""
     for i in sequential(history):
         states = history.possible_states(i)
@@ -41,7 +50,7 @@ def lose_flushed(path, history):
     return False
 
 
-def run_ahead(path, history):
+def run_ahead(path: Path, history: History) -> bool:
     """A write pointer that nothing was written to."""
     for i in sequential(history):
         most = max(len(s.data) for s in history.possible_states(i))
@@ -51,19 +60,19 @@ def run_ahead(path, history):
     return False
 
 
-def garbage(path, history):
+def garbage(path: Path, history: History) -> bool:
     """A byte below a write pointer is another one."""
     image = Image(path)
     for i in sequential(history):
-        if image.zones[i].end > history.header.start(i):
+        if image.zone(i).end > history.header.start(i):
             return change_byte(path, history.header.data_offset
-                               + image.zones[i].end - 1)
+                               + image.zone(i).end - 1)
     return False
 
 
-def undo_operation(zone_cond):
+def undo_operation(zone_cond: int) -> Damage:
     """An acknowledged zone operation has not happened."""
-    def undo(path, history):
+    def undo(path: Path, history: History) -> bool:
         for i in sequential(history):
             start = history.header.start(i)
             states = history.possible_states(i)
@@ -75,7 +84,8 @@ def undo_operation(zone_cond):
     return undo
 
 
-def lose_conventional(path, history):
+def lose_conventional(path: Path, history: History) -> bool:
+    """A byte that was written there is another one."""
     for op in reversed(history.ops):
         if op.kind == 'write' and op.acked and \
                 history.header.is_conv(op.first):
@@ -83,12 +93,13 @@ def lose_conventional(path, history):
     return False
 
 
-def impossible(path, history):
+def impossible(path: Path, history: History) -> bool:
+    """An empty zone that holds data"""
     i = sequential(history)[0]
     return set_zone(path, i, Zone(EMPTY, history.header.start(i) + SECTOR))
 
 
-KINDS = {
+KINDS: Dict[str, Damage] = {
     'flushed data is lost': lose_flushed,
     'a write pointer above the data': run_ahead,
     'garbage below a write pointer': garbage,

@@ -7,17 +7,20 @@ states: they are in the memory of the process until a flush or a zone operation
 commits them.
 """
 
-from typing import List, NamedTuple, Optional
+from pathlib import Path
+from typing import BinaryIO, Dict, List, NamedTuple, Optional, Tuple
 
-from zoned_image import (CLOSED, EMPTY, EOPEN, FULL, IOPEN, SECTOR, Zone,
-                         read_at)
+from zoned_image import (
+    CLOSED, EMPTY, EOPEN, FULL, IOPEN, SECTOR, Image, Zone, read_at)
 
 
 class Op:
     """A request. For zone operations, first to last are the zones."""
+    # pylint: disable=too-many-instance-attributes
 
-    def __init__(self, kind, first, last, *, offset=0, data=b'', fua=False,
-                 everything=False):
+    def __init__(self, kind: str, first: int, last: int, *, offset: int = 0,
+                 data: bytes = b'', fua: bool = False,
+                 everything: bool = False) -> None:
         self.kind = kind            # write, open, close, finish, reset, flush
         self.first, self.last = first, last
         self.offset = offset        # byte of the device
@@ -29,7 +32,7 @@ class Op:
         self.begun: Optional[int] = None
         self.acked: Optional[int] = None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         what = f'{self.kind} {self.first}'
         if self.last != self.first:
             what += f' to {self.last}'
@@ -45,7 +48,7 @@ class ZoneState(NamedTuple):
     cond: int
     data: bytes         # what was written to it
 
-    def apply(self, op, capacity):
+    def apply(self, op: Op, capacity: int) -> 'ZoneState':
         """The state after op; an op that must fail is not for here."""
         if op.kind == 'write':
             data = self.data + op.data
@@ -64,14 +67,14 @@ class ZoneState(NamedTuple):
             return ZoneState(CLOSED if self.data else EMPTY, self.data)
         return self
 
-    def _selected(self, kind):
+    def _selected(self, kind: str) -> bool:
         """Whether an operation on all zones is on this one."""
         return {'open': self.cond == CLOSED,
                 'close': self.cond in (IOPEN, EOPEN),
                 'finish': self.cond in (IOPEN, EOPEN, CLOSED),
                 'reset': True}[kind]
 
-    def in_image(self, start):
+    def in_image(self, start: int) -> Zone:
         """As it is found when the image is opened again."""
         if self.cond in (IOPEN, EOPEN, CLOSED):
             return Zone(CLOSED if self.data else EMPTY, start + len(self.data))
@@ -81,7 +84,7 @@ class ZoneState(NamedTuple):
 class History:
     """Since the image was opened."""
 
-    def __init__(self, path, image):
+    def __init__(self, path: Path, image: Image) -> None:
         self.header = image.header
         self.clock = 0
         self.ops: List[Op] = []
@@ -95,30 +98,34 @@ class History:
             self.states = [self._read_zone(f, i, zone)
                            for i, zone in enumerate(zones)]
 
-    def _read_zone(self, f, i, zone):
+    def _read_zone(self, f: BinaryIO, i: int, zone: Zone) -> ZoneState:
         start = self.header.start(i)
         size = 0 if self.header.is_conv(i) else zone.end - start
         return ZoneState(zone.cond, read_at(
             f, self.header.data_offset + start, size))
 
-    def begin(self, op):
+    def begin(self, op: Op) -> None:
+        """It may have been done from now on."""
         self.clock += 1
         op.begun = self.clock
         self.ops.append(op)
 
-    def ack(self, op):
+    def ack(self, op: Op) -> None:
+        """It was done."""
         self.clock += 1
         op.acked = self.clock
 
-    def fail(self, text):
+    def fail(self, text: str) -> None:
+        """What should not have happened"""
         self.errors.append(text)
 
     # What must be left
 
-    def flushes(self):
+    def flushes(self) -> List[Op]:
+        """Those that were acknowledged"""
         return [op for op in self.ops if op.kind == 'flush' and op.acked]
 
-    def is_durable(self, op, later):
+    def is_durable(self, op: Op, later: List[Op]) -> bool:
         """Whether an op on a zone must be there; later: those behind it."""
         # An open or close does not wait for the writes before it, so it says
         # nothing of them; and when the image is opened, it is undone.
@@ -128,13 +135,14 @@ class History:
             return True
         # A change of its condition makes the zone durable as it is.
         commits = [o for o in later if o.kind in ('close', 'finish', 'reset')]
-        return any(o.acked and o.begun > op.acked
+        return any(o.acked and o.begun and o.begun > op.acked
                    for o in commits + self.flushes())
 
-    def possible_states(self, i):
+    def possible_states(self, i: int) -> List[ZoneState]:
         """Those that zone i may be found in."""
         capacity = self.header.cap_limit(i) - self.header.start(i)
-        states, ops = [self.states[i]], []
+        states = [self.states[i]]
+        ops: List[Op] = []
         for op in self.ops:
             if op.kind == 'flush' or not op.first <= i <= op.last:
                 continue
@@ -150,7 +158,7 @@ class History:
 
     # The verdict
 
-    def judge(self, path, image):
+    def judge(self, path: Path, image: Image) -> List[str]:
         """Complaints about what is in the image."""
         if not image.valid:
             return self.errors + [
@@ -164,7 +172,7 @@ class History:
             complaints += self._judge_conventional(f)
         return complaints
 
-    def _judge_zone(self, f, i, zone):
+    def _judge_zone(self, f: BinaryIO, i: int, zone: Zone) -> List[str]:
         start = self.header.start(i)
         states = self.possible_states(i)
         alike = [s for s in states if s.in_image(start) == zone]
@@ -181,10 +189,10 @@ class History:
                     f'{alike[-1].data[wrong:wrong + 16].hex()}']
         return []
 
-    def _judge_conventional(self, f):
+    def _judge_conventional(self, f: BinaryIO) -> List[str]:
         """What was acknowledged is there, flushed or not."""
         sure = bytearray(self.conv)
-        maybe = {}              # sector: what else it may have
+        maybe: Dict[int, List[bytes]] = {}  # what else a sector may have
         for op in self.ops:
             if op.kind != 'write' or not self.header.is_conv(op.first):
                 continue
@@ -204,12 +212,13 @@ class History:
                         f'{data[:16].hex()}']
         return []
 
-    def count(self):
+    def count(self) -> Tuple[int, int]:
         """(requests begun, of these not acknowledged)"""
         return len(self.ops), sum(op.acked is None for op in self.ops)
 
 
-def first_difference(one, two):
+def first_difference(one: bytes, two: bytes) -> int:
+    """Where two pieces of data differ"""
     for n, (a, b) in enumerate(zip(one, two)):
         if a != b:
             return n

@@ -6,10 +6,12 @@ import struct
 import subprocess
 import time
 from pathlib import Path
+from random import Random
+from typing import Iterator, List, Tuple, Type
 
 from planner import DEVICES
 from verify import run
-from zoned_image import Image, same_zones
+from zoned_image import Image, SoundZones, same_zones
 
 MIB = 1 << 20
 
@@ -19,13 +21,18 @@ class Interrupted:
 
     # How long one takes that is not killed, at least in seconds
     duration = 0.01
+    name = ''
 
-    def __init__(self, rng, programs, path):
+    def __init__(self, rng: Random, programs: Path, path: Path) -> None:
         self.rng = rng
         self.programs = programs
         self.path = path
 
-    def kill(self, *words):
+    def run(self) -> Tuple[bool, List[str]]:
+        """Returns (whether it was killed in time, complaints)."""
+        raise NotImplementedError
+
+    def kill(self, *words: str) -> bool:
         """Whether the program was killed before it ended."""
         kind = type(self)
         with subprocess.Popen([str(self.programs / 'qemu-img'), *words],
@@ -49,16 +56,16 @@ class InterruptedCreate(Interrupted):
 
     name = 'qemu-img create'
 
-    def run(self):
+    def run(self) -> Tuple[bool, List[str]]:
         """Returns (whether it was killed in time, complaints)."""
         if self.rng.random() < 0.7:
             # Nothing of this may be in a new image.
-            Path(self.path).write_bytes(b'old data' * (MIB * 3 // 8))
+            self.path.write_bytes(b'old data' * (MIB * 3 // 8))
         options = self.rng.choice(DEVICES) + self.rng.choice(
             ['', ',preallocation=falloc', ',preallocation=full'])
         killed = self.kill('create', '-q', '-f', 'zoned', '-o', options,
-                           self.path)
-        if not Path(self.path).exists():
+                           str(self.path))
+        if not self.path.exists():
             return killed, []
         try:
             self._check(Image(self.path))
@@ -66,18 +73,18 @@ class InterruptedCreate(Interrupted):
             return killed, [str(error)]
         return killed, []
 
-    def _check(self, image):
-        if image.header is None:
-            run(self.programs, 'qemu-img', 'info', '-f', 'zoned', self.path,
-                fails=True)
+    def _check(self, image: Image) -> None:
+        if not image.found:
+            run(self.programs, 'qemu-img', 'info', '-f', 'zoned',
+                str(self.path), fails=True)
             run(self.programs, 'qemu-img', 'check', '-r', 'all', '-f',
-                'zoned', self.path, fails=True)
+                'zoned', str(self.path), fails=True)
             return
         assert image.valid, f'a part of an image: {image.why}'
         assert image.pristine, 'not all zones are empty'
         raw = f'{self.path}.raw'
         run(self.programs, 'qemu-img', 'convert', '-f', 'zoned', '-O', 'raw',
-            self.path, raw)
+            str(self.path), raw)
         assert not any(Path(raw).read_bytes()), 'old data is in a new image'
 
 
@@ -86,16 +93,16 @@ class InterruptedRepair(Interrupted):
 
     name = 'qemu-img check -r all'
 
-    def run(self):
+    def run(self) -> Tuple[bool, List[str]]:
         """Returns (whether it was killed in time, complaints)."""
         self._make()
         damaged = Image(self.path)
         expected = damaged.repaired()
-        killed = self.kill('check', '-r', 'all', '-f', 'zoned', self.path)
+        killed = self.kill('check', '-r', 'all', '-f', 'zoned', str(self.path))
         try:
             self._check(Image(self.path), damaged, expected)
             run(self.programs, 'qemu-img', 'check', '-q', '-r', 'all', '-f',
-                'zoned', self.path)
+                'zoned', str(self.path))
             after = Image(self.path)
             assert after.valid and same_zones(after.opened(), expected), \
                 'a second repair does not do what the first was to do'
@@ -103,10 +110,10 @@ class InterruptedRepair(Interrupted):
             return killed, [str(error)]
         return killed, []
 
-    def _make(self):
+    def _make(self) -> None:
         """An image with impossible zones, and perhaps too short."""
         run(self.programs, 'qemu-img', 'create', '-q', '-f', 'zoned', '-o',
-            self.rng.choice(DEVICES), self.path)
+            self.rng.choice(DEVICES), str(self.path))
         header = Image(self.path).header
         count = min(header.nr_zones, self.rng.choice([1, 2, 20]))
         with open(self.path, 'r+b') as f:
@@ -117,22 +124,23 @@ class InterruptedRepair(Interrupted):
                 f.truncate(header.data_offset)
 
     @staticmethod
-    def _check(image, damaged, expected):
-        assert image.header, f'the header is damaged: {image.why}'
+    def _check(image: Image, damaged: Image, expected: SoundZones) -> None:
+        assert image.found, f'the header is damaged: {image.why}'
         for i, zone in enumerate(image.zones):
             assert zone in (damaged.zones[i], expected[i]), \
                 f'zone {i} is {zone}, was {damaged.zones[i]}, and is to ' \
                 f'become {expected[i]}'
 
 
-def interrupted_rounds(seed, programs, folder, rounds):
+def interrupted_rounds(seed: str, programs: Path, folder: Path,
+                       rounds: int) -> Iterator[Tuple[str, bool, List[str]]]:
     """Yields (name, whether it was killed in time, complaints)."""
     rng = random.Random(seed)
+    kinds: List[Type[Interrupted]] = [InterruptedCreate, InterruptedRepair]
     for number in range(rounds):
-        path = f'{folder}/interrupted'
-        kind = rng.choice([InterruptedCreate, InterruptedRepair])
-        killed, complaints = kind(rng, programs, path).run()
+        kind = rng.choice(kinds)
+        killed, complaints = kind(rng, programs, folder / 'interrupted').run()
         yield kind.name, killed, [f'round {seed}-{number}, {kind.name}: {c}'
                                   for c in complaints]
-        for left in Path(folder).glob('interrupted*'):
+        for left in folder.glob('interrupted*'):
             left.unlink()

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Random requests, none of which may fail."""
 
-from history import Op
+from random import Random
+from typing import (
+    Callable, Dict, List, Optional, Sequence, Set, Tuple)
+
+from history import History, Op
 from zoned_image import CLOSED, EMPTY, EOPEN, FULL, IOPEN, SECTOR
 
 KIB = 1 << 10
@@ -28,9 +32,13 @@ class Planner:
     zones, limits: those to use, if not all; limits are (open, active).
     make_data(number, size): what the write with this number writes.
     """
+    # pylint: disable=too-many-instance-attributes
 
-    def __init__(self, rng, history, kinds, make_data, *, unit=SECTOR,
-                 largest=16 * KIB, zones=None, limits=None):
+    def __init__(self, rng: Random, history: History, kinds: Dict[str, int],
+                 make_data: Callable[[int, int], bytes], *,
+                 unit: int = SECTOR, largest: int = 16 * KIB,
+                 zones: Optional[Sequence[int]] = None,
+                 limits: Optional[Tuple[int, int]] = None) -> None:
         self.rng = rng
         self.header = history.header
         self.kinds = kinds
@@ -40,7 +48,7 @@ class Planner:
         self.states = list(history.states)
         self.number = 0
         # Zones that a write in flight will fill: they are active until then.
-        self.filling = set()
+        self.filling: Set[int] = set()
         self.max_open, self.max_active = limits or (
             self.header.max_open, self.header.max_active)
         zones = range(self.header.nr_zones) if zones is None else zones
@@ -49,18 +57,21 @@ class Planner:
 
     # What there is
 
-    def conds(self, *conds):
+    def conds(self, *conds: int) -> List[int]:
+        """The sequential zones in one of these conditions"""
         return [i for i in self.seq if self.states[i].cond in conds]
 
-    def room_for_active(self):
+    def room_for_active(self) -> int:
         """How many more zones may become active."""
         limit = self.max_active or self.header.nr_zones
         return limit - len(set(self.conds(*ACTIVE)) | self.filling)
 
-    def capacity(self, i):
+    def capacity(self, i: int) -> int:
+        """Of zone i, in bytes"""
         return self.header.cap_limit(i) - self.header.start(i)
 
-    def writable(self):
+    def writable(self) -> List[int]:
+        """The zones that can be written now"""
         zones = self.conds(*ACTIVE)
         if self.room_for_active() > 0:
             # A few at a time, so that they become full.
@@ -68,7 +79,7 @@ class Planner:
         return [i for i in zones
                 if self.capacity(i) - len(self.states[i].data) >= self.unit]
 
-    def openable(self):
+    def openable(self) -> List[int]:
         """That all zones are explicitly open would stop the others."""
         limit = self.max_open or self.header.nr_zones
         if len(self.conds(EOPEN)) + len(self.filling) >= limit - 1:
@@ -80,17 +91,17 @@ class Planner:
 
     # The next request
 
-    def next(self):
+    def next(self) -> Op:
         """Also changes the states to what they are after it."""
         while True:
             kind = self.rng.choices(list(self.kinds),
-                                    weights=self.kinds.values())[0]
-            op = getattr(self, f'_{kind}')()
+                                    weights=list(self.kinds.values()))[0]
+            op: Optional[Op] = getattr(self, f'_{kind}')()
             if op:
                 self._apply(op)
                 return op
 
-    def _apply(self, op):
+    def _apply(self, op: Op) -> None:
         if op.kind == 'flush':
             return
         for i in range(op.first, op.last + 1):
@@ -103,29 +114,32 @@ class Planner:
                 # It waits for what is in flight.
                 self.filling.discard(i)
 
-    def change_data(self, op, data):
+    def change_data(self, op: Op, data: bytes) -> None:
         """What op, the last one planned, writes."""
         state = self.states[op.first]
         self.states[op.first] = state._replace(
             data=state.data[:-len(data)] + data)
         op.data = data
 
-    def settled(self, i=None):
+    def settled(self, i: Optional[int] = None) -> None:
         """Nothing is in flight, in zone i or at all."""
-        self.filling -= {i} if i is not None else self.filling
+        if i is None:
+            self.filling.clear()
+        else:
+            self.filling.discard(i)
 
-    def settled_before(self, op):
+    def settled_before(self, op: Op) -> None:
         """Nothing was in flight when op, the last one planned, began."""
         self.filling &= {op.first}
 
-    def _size(self, room):
+    def _size(self, room: int) -> int:
         units = self.rng.choice([1, 1, 2, 8, 9, 16, 32]) * self.unit
         size = min(units, self.largest, room)
         if self.rng.random() < 0.1:
             size = min(room, self.largest)
         return size // self.unit * self.unit
 
-    def _write(self, fua=False):
+    def _write(self, fua: bool = False) -> Optional[Op]:
         zones = self.writable()
         if not zones:
             return None
@@ -137,10 +151,10 @@ class Planner:
         return Op('write', i, i, offset=self.header.start(i) + done,
                   data=data, fua=fua)
 
-    def _fua(self):
+    def _fua(self) -> Optional[Op]:
         return self._write(fua=True)
 
-    def _conv(self):
+    def _conv(self) -> Optional[Op]:
         if not self.conv:
             return None
         i = self.rng.choice(self.conv)
@@ -152,33 +166,33 @@ class Planner:
         return Op('write', i, i, offset=offset,
                   data=self.make_data(self.number, size))
 
-    def _flush(self):
+    def _flush(self) -> Op:
         return Op('flush', 0, 0)
 
-    def _on_one(self, kind, zones):
+    def _on_one(self, kind: str, zones: List[int]) -> Optional[Op]:
         if not zones:
             return None
         i = self.rng.choice(zones)
         return Op(kind, i, i)
 
-    def _open(self):
+    def _open(self) -> Optional[Op]:
         return self._on_one('open', self.openable())
 
-    def _close(self):
+    def _close(self) -> Optional[Op]:
         return self._on_one('close', self.conds(*ACTIVE))
 
-    def _finish(self):
+    def _finish(self) -> Optional[Op]:
         return self._on_one('finish', self.conds(*ACTIVE) +
                             self.conds(EMPTY)[:1])
 
-    def _reset(self):
+    def _reset(self) -> Optional[Op]:
         # Most of those that are full, so that there is something to write.
         full = self.conds(FULL)
         if len(full) > len(self.seq) // 2 or self.rng.random() < 0.7:
             return self._on_one('reset', full)
         return self._on_one('reset', self.seq)
 
-    def _reset_some(self):
+    def _reset_some(self) -> Optional[Op]:
         """A run of zones."""
         if not self.seq:
             return None
@@ -188,7 +202,7 @@ class Planner:
                   everything=(first, last) == (0, self.header.nr_zones - 1)
                   and last > 0)
 
-    def _all(self):
+    def _all(self) -> Optional[Op]:
         """The whole device at once; rarely, as it ends much."""
         last = self.header.nr_zones - 1
         if last == 0 or self.rng.random() < 0.8:

@@ -7,7 +7,11 @@ import socket
 import struct
 import subprocess
 import time
+from pathlib import Path
+from random import Random
+from typing import Callable, Dict, List, Optional, Tuple
 
+from history import History, Op
 from planner import Planner
 from zoned_image import SECTOR
 
@@ -19,7 +23,7 @@ REPLY = struct.Struct('>IIQ')
 REPLY_MAGIC = 0x67446698
 
 
-def make_data(number, size):
+def make_data(number: int, size: int) -> bytes:
     """Each sector is another one."""
     return b''.join(struct.pack('<QQ', number, n) * (SECTOR // 16)
                     for n in range(size // SECTOR))
@@ -28,7 +32,7 @@ def make_data(number, size):
 class Client:
     """As little of an NBD client as is needed."""
 
-    def __init__(self, path, alive):
+    def __init__(self, path: str, alive: Callable[[], bool]) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         deadline = time.monotonic() + 60
         while self.socket.connect_ex(path):
@@ -38,7 +42,7 @@ class Client:
         self.received = b''
         self._negotiate()
 
-    def _negotiate(self):
+    def _negotiate(self) -> None:
         magic, option, _ = struct.unpack('>8s8sH', self._exactly(18))
         assert (magic, option) == (b'NBDMAGIC', b'IHAVEOPT')
         name = b'disk'
@@ -47,7 +51,7 @@ class Client:
                                         OPTION_EXPORT_NAME, len(name)) + name)
         self._exactly(10)
 
-    def _exactly(self, size):
+    def _exactly(self, size: int) -> bytes:
         data = b''
         while len(data) < size:
             chunk = self.socket.recv(size - len(data))
@@ -56,14 +60,14 @@ class Client:
             data += chunk
         return data
 
-    def send(self, handle, op):
+    def send(self, handle: int, op: Op) -> None:
         """Does not wait for an answer."""
         command = CMD_FLUSH if op.kind == 'flush' else CMD_WRITE
         self.socket.sendall(struct.pack(
             '>IHHQQI', 0x25609513, FLAG_FUA if op.fua else 0, command, handle,
             op.offset, len(op.data)) + op.data)
 
-    def answers(self):
+    def answers(self) -> Optional[List[Tuple[int, int]]]:
         """[(handle, error)] that have come; None when there is no server."""
         try:
             chunk = self.socket.recv(1 << 16)
@@ -86,11 +90,12 @@ class NbdRound:
 
     name = 'qemu-storage-daemon'
 
-    def __init__(self, rng, programs, path, history):
+    def __init__(self, rng: Random, programs: Path, path: Path,
+                 history: History) -> None:
         self.rng = rng
         self.history = history
         self.planner = Planner(rng, history, KINDS, make_data)
-        self.pending = {}       # handle: request
+        self.pending: Dict[int, Op] = {}    # by their handles
         self.depth = rng.choice([1, 2, 8, 32])
         where = f'{path}.nbd'
         # pylint: disable=consider-using-with  # lives as long as the object
@@ -104,7 +109,8 @@ class NbdRound:
         self.client = Client(where, lambda: self.child.poll() is None)
         os.unlink(where)
 
-    def run(self):
+    def run(self) -> None:
+        """Send requests, and kill the server at some moment."""
         enough = self.rng.choice([0, 5, 50, 300, 1000])
         enough = self.rng.randint(0, enough)
         deadline = None
@@ -121,26 +127,26 @@ class NbdRound:
                 break
         self.kill()
 
-    def _plan(self):
+    def _plan(self) -> Op:
         while True:
             op = self.planner.next()
             if op.kind != 'write' or not self._overlaps(op):
                 return op
 
-    def _overlaps(self, op):
+    def _overlaps(self, op: Op) -> bool:
         """Two writes in flight in one place would have no order."""
         return self.history.header.is_conv(op.first) and any(
             op.offset < other.offset + len(other.data)
             and other.offset < op.offset + len(op.data)
             for other in self.pending.values())
 
-    def _send(self, op):
+    def _send(self, op: Op) -> None:
         handle = len(self.history.ops)
         self.history.begin(op)
         self.pending[handle] = op
         self.client.send(handle, op)
 
-    def _receive(self, seconds):
+    def _receive(self, seconds: float) -> bool:
         """Whether the server is there, and says something."""
         if not select.select([self.client.socket], [], [], seconds)[0]:
             self.history.fail(f'no answer to {self.pending}')
@@ -157,7 +163,7 @@ class NbdRound:
                 self.planner.settled(op.first)
         return answers is not None
 
-    def kill(self):
+    def kill(self) -> None:
         """And read what it had said before."""
         self.child.kill()
         self.child.wait()

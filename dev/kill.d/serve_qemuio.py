@@ -6,7 +6,11 @@ import re
 import select
 import subprocess
 import time
+from pathlib import Path
+from random import Random
+from typing import IO, List, Optional, Tuple
 
+from history import History, Op
 from planner import Planner
 
 KINDS = {'write': 60, 'fua': 3, 'conv': 6, 'flush': 5, 'open': 2, 'close': 4,
@@ -17,23 +21,25 @@ TOKENS = re.compile(r'qemu-io> |wrote (\d+)/\d+ bytes at offset (\d+)\n|'
                     r'[^\n]*\b(?:failed|bad|error|cannot|not)\b[^\n]*\n')
 
 
-def make_data(number, size):
+def make_data(number: int, size: int) -> bytes:
     """qemu-io writes one byte again and again."""
     return bytes([number % 254 + 1]) * size
 
 
 class QemuIoRound:
     """Plans commands, feeds them, and reads what was acknowledged."""
+    # pylint: disable=too-many-instance-attributes
 
     name = 'qemu-io'
 
-    def __init__(self, rng, programs, path, history):
+    def __init__(self, rng: Random, programs: Path, path: Path,
+                 history: History) -> None:
         self.rng = rng
         self.history = history
         self.planner = Planner(rng, history, KINDS, make_data)
         # Commands, each with its request, or None
-        self.commands = []
-        self.waiting = []       # writes that are not acknowledged
+        self.commands: List[Tuple[str, Optional[Op]]] = []
+        self.waiting: List[Op] = []     # writes that are not acknowledged
         self.begun = 0          # how many commands
         # Lines are wanted when they are printed, to know what was
         # acknowledged.
@@ -44,9 +50,13 @@ class QemuIoRound:
              f'driver=zoned,file.driver=file,file.filename={path}'],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
+        assert self.child.stdin and self.child.stdout
+        self.stdin: IO[bytes] = self.child.stdin
+        self.stdout: IO[bytes] = self.child.stdout
         self.text = ''
 
-    def plan(self, count):
+    def plan(self, count: int) -> None:
+        """So many commands, each with its request or none"""
         asynchronous = self.rng.random() < 0.7
         while len(self.commands) < count:
             op = self.planner.next()
@@ -56,7 +66,7 @@ class QemuIoRound:
             else:
                 self._plan_other(op)
 
-    def _plan_write(self, op, asynchronous):
+    def _plan_write(self, op: Op, asynchronous: bool) -> None:
         flag = ' -f' if op.fua else ''
         name = 'aio_write' if asynchronous and self.rng.random() < 0.9 \
             else 'write'
@@ -77,7 +87,7 @@ class QemuIoRound:
             # The writes of a zone are acknowledged in order.
             self.planner.settled(op.first)
 
-    def _plan_other(self, op):
+    def _plan_other(self, op: Op) -> None:
         header = self.history.header
         if op.kind == 'write':
             # Two at a time in one place would have no order.
@@ -90,14 +100,14 @@ class QemuIoRound:
             self.commands.append((f'{COMMANDS[op.kind]} {start} '
                                   f'{header.limit(op.last) - start}', op))
 
-    def run(self):
+    def run(self) -> None:
         """Feed commands, and die at some moment."""
         self.plan(self.rng.choice([40, 200, 500]))
         # It is not to end by itself.
         text = '\n'.join([*(line for line, _ in self.commands),
                           'sleep 99999\n'])
         left = text.encode()
-        stdin = self.child.stdin.fileno()
+        stdin = self.stdin.fileno()
         os.set_blocking(stdin, False)
         # Some time after some of it was done
         enough = self.rng.randrange(len(self.commands) + 1)
@@ -111,7 +121,7 @@ class QemuIoRound:
             if wait <= 0:
                 break
             readable, writable, _ = select.select(
-                [self.child.stdout], [stdin] if left else [], [], wait)
+                [self.stdout], [stdin] if left else [], [], wait)
             if not readable and not writable and deadline is None:
                 self.history.fail('qemu-io hangs after: '
                                   f'{self.commands[self.begun - 1][0]}')
@@ -121,28 +131,28 @@ class QemuIoRound:
                 if not left:
                     # It reads ahead, and looks at what it has read when there
                     # is more to read, or the end.
-                    self.child.stdin.close()
+                    self.stdin.close()
             if readable and not self._read():
                 break
         self.kill()
 
-    def _read(self):
-        chunk = os.read(self.child.stdout.fileno(), 1 << 16)
+    def _read(self) -> bool:
+        chunk = os.read(self.stdout.fileno(), 1 << 16)
         self.text += chunk.decode(errors='replace')
         self._parse()
         return bool(chunk)
 
-    def kill(self):
+    def kill(self) -> None:
         """And read what it had said before."""
         self.child.kill()
         self.child.wait()
         while self._read():
             pass
-        if not self.child.stdin.closed:
-            self.child.stdin.close()
-        self.child.stdout.close()
+        if not self.stdin.closed:
+            self.stdin.close()
+        self.stdout.close()
 
-    def _parse(self):
+    def _parse(self) -> None:
         """What a prompt says: the command before is done, the next begins."""
         end = 0
         for token in TOKENS.finditer(self.text):
@@ -159,7 +169,7 @@ class QemuIoRound:
                 self.history.fail(token[0].strip())
         self.text = self.text[end:]
 
-    def _prompt(self):
+    def _prompt(self) -> None:
         if self.begun:
             op = self.commands[self.begun - 1][1]
             if op and (op.kind != 'write' or op.appended):
@@ -172,7 +182,7 @@ class QemuIoRound:
                     self.waiting.append(op)
         self.begun += 1
 
-    def _wrote(self, offset, size):
+    def _wrote(self, offset: int, size: int) -> None:
         for op in self.waiting:
             if op.offset == offset and len(op.data) == size:
                 self.history.ack(op)

@@ -3,11 +3,15 @@
 
 import re
 import subprocess
+from pathlib import Path
+from typing import List, Tuple
 
-from zoned_image import (FULL, Image, NOT_WP, fingerprint, read_at)
+from history import History
+from zoned_image import (
+    FULL, Header, Image, NOT_WP, Zone, fingerprint, read_at)
 
 
-def run(programs, name, *words, fails=False):
+def run(programs: Path, name: str, *words: str, fails: bool = False) -> str:
     """What a program says. One that hangs is an error, too."""
     done = subprocess.run([str(programs / name), *words], timeout=120,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -19,7 +23,7 @@ def run(programs, name, *words, fails=False):
     return said
 
 
-def expected_device(path, image):
+def expected_device(path: Path, image: Image) -> bytes:
     """All bytes that the device has to show."""
     header, device = image.header, bytearray(image.header.size)
     with open(path, 'rb') as f:
@@ -30,12 +34,13 @@ def expected_device(path, image):
     return bytes(device)
 
 
-def report_line(header, i, zone):
+def report_line(header: Header, i: int, zone: Zone) -> Tuple[int, int, int]:
+    """What a report must say of zone i"""
     wp = header.limit(i) if zone.cond in (FULL, NOT_WP) else zone.end
     return (header.start(i), wp, zone.cond)
 
 
-def look(programs, path, image):
+def look(programs: Path, path: Path, image: Image) -> None:
     """The report of a read-only qemu-io, which takes no zone operation."""
     header = image.header
     last = header.nr_zones - 1
@@ -44,7 +49,7 @@ def look(programs, path, image):
                 f'zf {start} {size}', f'zo {start} {size}',
                 f'zc {start} {size}', f'zap -p {start} 512',
                 f'read -q 0 {header.size}', 'flush']
-    said = run(programs, 'qemu-io', '-r', '-f', 'zoned', path,
+    said = run(programs, 'qemu-io', '-r', '-f', 'zoned', str(path),
                *[word for c in commands for word in ('-c', c)], fails=True)
     denied = len(re.findall('(?:reset|finish|open|close|append) failed: '
                             'Permission denied', said))
@@ -57,7 +62,8 @@ def look(programs, path, image):
     assert seen == expected, f'reported {seen}, in the image {expected}'
 
 
-def verify(programs, path, folder, history):
+def verify(programs: Path, path: Path, folder: Path,
+           history: History) -> List[str]:
     """Complaints about what is left. Nothing that is done here may write."""
     before = fingerprint(path)
     image = Image(path)
@@ -65,13 +71,13 @@ def verify(programs, path, folder, history):
     if not image.valid:
         return complaints
     try:
-        said = run(programs, 'qemu-img', 'check', '-f', 'zoned', path)
+        said = run(programs, 'qemu-img', 'check', '-f', 'zoned', str(path))
         assert 'No errors were found' in said, said
-        run(programs, 'qemu-img', 'info', '-f', 'zoned', path)
+        run(programs, 'qemu-img', 'info', '-f', 'zoned', str(path))
         look(programs, path, image)
         raw = folder / 'device'
-        run(programs, 'qemu-img', 'convert', '-f', 'zoned', '-O', 'raw', path,
-            str(raw))
+        run(programs, 'qemu-img', 'convert', '-f', 'zoned', '-O', 'raw',
+            str(path), str(raw))
         assert raw.read_bytes() == expected_device(path, image), \
             'the device does not show what is in the image'
     except AssertionError as error:

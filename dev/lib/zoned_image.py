@@ -1,96 +1,46 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An independent reader (and encoder) of images in the zoned format.
+"""Reads images in the zoned format, and says what is wrong with them.
 
 Written from the specification of the format and not from the driver, so that
-a mistake of the one is seen by the other.
+a mistake of the one is seen by the other; with zoned_format.py of the iotests
+it shares how a header is laid out, and nothing with the other readers: the
+one in docs/interop/zoned.rst, and the judge of the unit tests.
 """
 
 import array
 import functools
 import os
-import struct
-from typing import List, NamedTuple, Optional, Tuple
+import sys
+from pathlib import Path
+from typing import (
+    BinaryIO, Dict, List, NamedTuple, Optional, Sequence, Tuple,
+    Union)
 
-HEADER_SIZE = 512
+from project import ROOT
+
+sys.path.append(str(ROOT / 'tests' / 'qemu-iotests'))
+# pylint: disable=wrong-import-position
+from zoned_format import (                              # noqa: E402
+    CLOSED, CRC32C_TABLE, DATA_ALIGNMENT, EMPTY, EOPEN, FIELDS, FULL,
+    HEADER_SIZE, IOPEN, NOT_WP, OFFLINE, RDONLY, SECTOR, ZEROES, get_field,
+    header_checksum, pack_entry, set_field)
+
 ALIGNMENT = 4096            # of zone size, capacity, device size and table
-DATA_ALIGNMENT = 1 << 20
-SECTOR = 512
 MAX_ZONES = 1 << 22
 MAX_SIZE = (1 << 59) - ALIGNMENT
 MAX_SIZE_EXTENDED = (1 << 58) - ALIGNMENT
-MAX_EXT_SIZE = 255 * 64
+MAX_EXTENSION_SIZE = 255 * 64
 INT64_MAX = (1 << 63) - 1
 SHORT_FILE = 1              # incompatible feature
 CONV_BIT = 1 << 59
 EXT_BIT = 1 << 58           # of images with extensions; else of an address
 
-(NOT_WP, EMPTY, IOPEN, EOPEN, CLOSED) = range(5)
-(RDONLY, FULL, OFFLINE) = (13, 14, 15)
 OPEN_OR_CLOSED = (IOPEN, EOPEN, CLOSED)
 
-# name: (offset, struct format)
-FIELDS = {
-    'magic': (0, '<4s'),
-    'version': (4, '<I'),
-    'header_length': (8, '<I'),
-    'checksum': (12, '<I'),
-    'incompatible': (16, '<Q'),
-    'compatible': (24, '<Q'),
-    'autoclear': (32, '<Q'),
-    'size': (40, '<Q'),
-    'zone_size': (48, '<Q'),
-    'zone_capacity': (56, '<Q'),
-    'nr_zones': (64, '<I'),
-    'nr_conv': (68, '<I'),
-    'nr_seq': (72, '<I'),
-    'max_open': (76, '<I'),
-    'max_active': (80, '<I'),
-    'max_append': (84, '<I'),
-    'model': (88, '<I'),
-    'ext_size': (92, '<I'),
-    'table_offset': (96, '<Q'),
-    'data_offset': (104, '<Q'),
-    'ext_offset': (112, '<Q'),
-}
-FIRST_ZERO = 120
 
-
-def _crc_table():
-    table = []
-    for n in range(256):
-        for _ in range(8):
-            n = n >> 1 ^ (0x82f63b78 if n & 1 else 0)
-        table.append(n)
-    return table
-
-
-CRC_TABLE = _crc_table()
-
-
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc = crc >> 8 ^ CRC_TABLE[(crc ^ byte) & 0xff]
-    return crc ^ 0xffffffff
-
-
-def header_checksum(header):
-    """Of the first 512 bytes of an image."""
-    return crc32c(header[:12] + bytes(4) + header[16:HEADER_SIZE])
-
-
-def set_field(buffer, name, value):
-    offset, fmt = FIELDS[name]
-    struct.pack_into(fmt, buffer, offset, value)
-
-
-def get_field(buffer, name):
-    offset, fmt = FIELDS[name]
-    return struct.unpack_from(fmt, buffer, offset)[0]
-
-
-def fix_checksum(buffer):
-    set_field(buffer, 'checksum', header_checksum(bytes(buffer[:512])))
+def fix_checksum(header: bytearray) -> None:
+    """Of an image that begins like this."""
+    set_field(header, 'checksum', header_checksum(header[:HEADER_SIZE]))
 
 
 class Invalid(Exception):
@@ -102,6 +52,7 @@ class Newer(Invalid):
 
 
 class Zone(NamedTuple):
+    """What is known of a zone"""
     cond: int
     end: int            # byte of the device up to which the zone was written
     extended: bool = False      # its descriptor extension is valid
@@ -112,7 +63,7 @@ class Header:
 
     magic: bytes
     version: int
-    header_length: int
+    length: int
     checksum: int
     incompatible: int
     compatible: int
@@ -125,26 +76,26 @@ class Header:
     nr_seq: int
     max_open: int
     max_active: int
-    max_append: int
+    max_append_sectors: int
     model: int
-    ext_size: int
+    extension_size: int
     table_offset: int
     data_offset: int
-    ext_offset: int
+    extension_offset: int
 
-    def __init__(self, raw):
+    def __init__(self, raw: bytes) -> None:
         for name in FIELDS:
             setattr(self, name, get_field(raw, name))
         self._check_identity(raw)
         self._check_geometry()
-        if any(raw[FIRST_ZERO:HEADER_SIZE]):
+        if any(raw[ZEROES:HEADER_SIZE]):
             raise Invalid('bytes behind the last field are not zero')
         self._check_layout()
 
-    def _check_identity(self, raw):
+    def _check_identity(self, raw: bytes) -> None:
         if self.magic != b'zone':
             raise Invalid('magic')
-        if self.version != 1 or self.header_length != HEADER_SIZE:
+        if self.version != 1 or self.length != HEADER_SIZE:
             raise Invalid('version or header length')
         if self.checksum != header_checksum(raw):
             raise Invalid('checksum')
@@ -153,7 +104,7 @@ class Header:
         if self.model != 1:
             raise Newer('zone model')
 
-    def _check_geometry(self):
+    def _check_geometry(self) -> None:
         if not 0 < self.size <= MAX_SIZE:
             raise Invalid('device size')
         if not 0 < self.zone_size <= self.size:
@@ -173,22 +124,24 @@ class Header:
             raise Invalid('sequential zones')
         if self.max_active and self.max_open > self.max_active:
             raise Invalid('max open is above max active')
-        if self.ext_size % 64 or self.ext_size > MAX_EXT_SIZE:
+        if self.extension_size % 64 or \
+                self.extension_size > MAX_EXTENSION_SIZE:
             raise Invalid('extension size')
-        if self.ext_size and self.size > MAX_SIZE_EXTENDED:
+        if self.extension_size and self.size > MAX_SIZE_EXTENDED:
             raise Invalid('device size with extensions')
 
-    def _check_layout(self):
+    def _check_layout(self) -> None:
         if self.table_offset < HEADER_SIZE or self.table_offset % ALIGNMENT:
             raise Invalid('table offset')
         if self.table_offset + self.table_size > INT64_MAX:
             raise Invalid('table end')
         end = self.table_offset + self.table_size
-        if self.ext_size:
-            if self.ext_offset < end or self.ext_offset % ALIGNMENT:
+        if self.extension_size:
+            if self.extension_offset < end or \
+                    self.extension_offset % ALIGNMENT:
                 raise Invalid('extension offset')
-            end = self.ext_offset + self.ext_table_size
-        elif self.ext_offset:
+            end = self.extension_offset + self.extension_table_size
+        elif self.extension_offset:
             raise Invalid('extension offset without extensions')
         if self.data_offset < end:
             raise Invalid('data overlaps a table')
@@ -198,42 +151,47 @@ class Header:
             raise Invalid('data end')
 
     @property
-    def table_size(self):
+    def table_size(self) -> int:
+        """Of the zone table, in bytes"""
         return -(-self.nr_zones * 8 // ALIGNMENT) * ALIGNMENT
 
     @property
-    def ext_table_size(self):
-        return -(-self.nr_zones * self.ext_size // ALIGNMENT) * ALIGNMENT
+    def extension_table_size(self) -> int:
+        """Of all descriptor extensions, in bytes"""
+        return -(-self.nr_zones * self.extension_size // ALIGNMENT) * ALIGNMENT
 
     @property
-    def ext_bit(self):
+    def ext_bit(self) -> int:
         """Of an entry: its extension is valid. 0 without extensions."""
-        return EXT_BIT if self.ext_size else 0
+        return EXT_BIT if self.extension_size else 0
 
     @property
-    def least_length(self):
+    def least_length(self) -> int:
         """Of the file, whatever the zones hold."""
         if self.incompatible & SHORT_FILE:
             return self.data_offset + min(self.nr_conv * self.zone_size,
                                           self.size)
         return self.data_offset + self.size
 
-    def start(self, i):
+    def start(self, i: int) -> int:
+        """Where zone i starts in the device"""
         return i * self.zone_size
 
-    def limit(self, i):
+    def limit(self, i: int) -> int:
+        """Where zone i ends in the device"""
         return min((i + 1) * self.zone_size, self.size)
 
-    def is_conv(self, i):
+    def is_conv(self, i: int) -> bool:
+        """Whether zone i is conventional"""
         return i < self.nr_conv
 
-    def cap_limit(self, i):
+    def cap_limit(self, i: int) -> int:
         """The first byte of zone i that can never be written."""
         if self.is_conv(i):
             return self.limit(i)
         return min(self.start(i) + self.zone_capacity, self.limit(i))
 
-    def decode(self, i, raw):
+    def decode(self, i: int, raw: int) -> 'Optional[Zone]':
         """The zone that an entry describes, or None if it cannot be."""
         cond = raw >> 60
         extended = bool(raw & self.ext_bit)
@@ -257,11 +215,11 @@ class Header:
             return None
         return Zone(cond, end, extended)
 
-    def encode(self, i, zone):
-        return (zone.cond << 60 | (CONV_BIT if self.is_conv(i) else 0)
-                | (EXT_BIT if zone.extended else 0) | zone.end)
+    def encode(self, i: int, zone: 'Zone') -> int:
+        """The entry of a zone"""
+        return pack_entry(zone.cond, zone.end, self.is_conv(i), zone.extended)
 
-    def power_cycled(self, i, zone):
+    def power_cycled(self, i: int, zone: 'Zone') -> 'Zone':
         """What becomes of a zone when the image is opened."""
         if zone.cond in OPEN_OR_CLOSED:
             if zone.end == self.start(i) and not zone.extended:
@@ -269,11 +227,12 @@ class Header:
             return zone._replace(cond=CLOSED)
         return zone
 
-    def is_active(self, i, zone):
+    def is_active(self, i: int, zone: 'Zone') -> bool:
+        """Whether a zone in this state counts as active"""
         return zone.cond in OPEN_OR_CLOSED and (zone.extended or
                                                 zone.end > self.start(i))
 
-    def fresh_table(self):
+    def fresh_table(self) -> 'array.array[int]':
         """All zones empty."""
         conv = [self.encode(i, Zone(NOT_WP, self.limit(i)))
                 for i in range(self.nr_conv)]
@@ -283,16 +242,16 @@ class Header:
             'Q', range(first, first + count * self.zone_size, self.zone_size))
 
 
-def _one_byte_changes():
+def _one_byte_changes() -> Dict[int, List[Tuple[int, int]]]:
     """What one other byte does to the checksum of a header: {xor: [(where, xor
     of that byte)]}; the checksum is linear."""
-    changes = {}
-    effects = CRC_TABLE
+    changes: Dict[int, List[Tuple[int, int]]] = {}
+    effects = CRC32C_TABLE
     for where in range(HEADER_SIZE - 1, -1, -1):
         if not 12 <= where < 16:
             for change in range(1, 256):
                 changes.setdefault(effects[change], []).append((where, change))
-        effects = [e >> 8 ^ CRC_TABLE[e & 0xff] for e in effects]
+        effects = [e >> 8 ^ CRC32C_TABLE[e & 0xff] for e in effects]
     for where in range(12, 16):
         for change in range(1, 256):
             changes.setdefault(change << (where - 12) * 8,
@@ -303,18 +262,18 @@ def _one_byte_changes():
 ONE_BYTE_CHANGES = _one_byte_changes()
 
 
-def rebuild(raw):
+def rebuild(damaged: bytes) -> Optional[Header]:
     """A damaged header as it was, or None if that is not determined.
 
     What all headers have in common may be lost, and one byte of the rest.
     """
-    raw = bytearray(raw)
+    raw = bytearray(damaged)
     if raw[:4] == b'zone' and get_field(raw, 'version') > 1:
         return None             # of a newer version, and not damaged
     for name, value in (('magic', b'zone'), ('version', 1),
-                        ('header_length', HEADER_SIZE), ('model', 1)):
+                        ('length', HEADER_SIZE), ('model', 1)):
         set_field(raw, name, value)
-    raw[FIRST_ZERO:] = bytes(HEADER_SIZE - FIRST_ZERO)
+    raw[ZEROES:] = bytes(HEADER_SIZE - ZEROES)
     wrong = header_checksum(bytes(raw)) ^ get_field(raw, 'checksum')
     candidates = ONE_BYTE_CHANGES.get(wrong, []) if wrong else [(0, 0)]
     found = []
@@ -332,51 +291,55 @@ class Image:
     """What is in a file, from byte base on."""
     # pylint: disable=too-many-instance-attributes
 
-    def __init__(self, path, base=0, length=None):
-        self.header: Optional[Header] = None
-        self.why: Optional[str] = None      # the header is not valid
-        self.rebuilt = False                # but it could be made valid
-        self.zones: List[Optional[Zone]] = []
-        self.claims = {}                    # the entries that cannot be
-        self.length = length
-        with open(path, 'rb') as f:
-            self._read(f, base)
-
-    def _read(self, f, base):
-        # What is opened is a whole number of sectors.
-        file_length = os.fstat(f.fileno()).st_size
-        self.file_length = -(-file_length // SECTOR) * SECTOR
+    def __init__(self, path: Path, base: int = 0,
+                 length: Optional[int] = None) -> None:
+        self.found: Optional[Header] = None     # None if nothing can be made
+        self.why: Optional[str] = None          # the header is not valid
+        self.rebuilt = False                    # but it could be made valid
+        self.zones: Zones = []
+        self.claims: Dict[int, int] = {}        # the entries that cannot be
+        self.length = length or 0
+        self.bounded = length is not None       # option len has said it
         self.base = base
-        try:
-            bounded = self._find_length()
-            header = self._find_header(read_at(f, base, HEADER_SIZE))
-            if bounded and self.length < header.data_offset + header.size:
-                # What lies behind the image in the file is not to be used.
-                raise Invalid('option len with this size')
-            if base + header.data_offset + header.size > INT64_MAX:
-                raise Invalid('option offset with this size')
-        except Invalid as reason:
-            self.why = str(reason)
-            return
-        self.header = header
-        table = array.array('Q', read_at(f, base + header.table_offset,
-                                         header.nr_zones * 8))
-        self._decode(table)
+        with open(path, 'rb') as f:
+            # What is opened is a whole number of sectors.
+            file_length = os.fstat(f.fileno()).st_size
+            self.file_length = -(-file_length // SECTOR) * SECTOR
+            try:
+                self._read(f)
+            except Invalid as reason:
+                self.why = str(reason)
 
-    def _find_length(self):
-        """Whether option len has said it."""
-        bounded = self.length is not None
+    @property
+    def header(self) -> Header:
+        """For who knows that there is one."""
+        assert self.found, self.why
+        return self.found
+
+    def _read(self, f: BinaryIO) -> None:
+        self._find_length()
+        header = self._find_header(read_at(f, self.base, HEADER_SIZE))
+        if self.bounded and self.length < header.data_offset + header.size:
+            # What lies behind the image in the file is not to be used.
+            raise Invalid('option len with this size')
+        if self.base + header.data_offset + header.size > INT64_MAX:
+            raise Invalid('option offset with this size')
+        self.found = header
+        table = array.array('Q', read_at(f, self.base + header.table_offset,
+                                         header.nr_zones * 8))
+        self._decode(header, table)
+
+    def _find_length(self) -> None:
         if self.base % ALIGNMENT or self.base > self.file_length:
             raise Invalid('option offset')
-        if not bounded:
+        if not self.bounded:
             self.length = self.file_length - self.base
         if self.length > self.file_length - self.base:
             raise Invalid('option len')
         if self.length < HEADER_SIZE:
             raise Invalid('too short for a header')
-        return bounded
 
-    def _find_header(self, raw):
+    def _find_header(self, raw: bytes) -> Header:
         try:
             return Header(raw)
         except Newer:
@@ -389,8 +352,7 @@ class Image:
             self.why = str(reason)
             return header
 
-    def _decode(self, table):
-        header = self.header
+    def _decode(self, header: Header, table: 'array.array[int]') -> None:
         if table == header.fresh_table():
             # Large and empty is a case of its own, for the sake of speed.
             self.zones = LazyZones(header)
@@ -399,17 +361,17 @@ class Image:
         self.claims = {i: table[i] for i in self.impossible()}
 
     @property
-    def pristine(self):
+    def pristine(self) -> bool:
         """All zones are empty."""
         return isinstance(self.zones, LazyZones)
 
-    def impossible(self):
+    def impossible(self) -> List[int]:
         """The zones whose entries cannot be."""
         if self.pristine:
             return []
         return [i for i, zone in enumerate(self.zones) if zone is None]
 
-    def surplus(self):
+    def surplus(self) -> List[int]:
         """The zones that are active beyond the limit."""
         if self.pristine or not self.header.max_active:
             return []
@@ -417,7 +379,8 @@ class Image:
                   if zone and self.header.is_active(i, zone)]
         return active[self.header.max_active:]
 
-    def needed_length(self, zones):
+    def needed_length(self, zones: 'Zones') -> int:
+        """Of the file, with zones in these states"""
         needed = self.header.least_length
         if isinstance(zones, LazyZones):
             return needed
@@ -426,23 +389,30 @@ class Image:
                 needed = max(needed, self.header.data_offset + zone.end)
         return needed
 
-    def is_short(self):
+    def is_short(self) -> bool:
+        """Whether the file ends before what it must hold"""
         return self.length < self.needed_length(self.zones)
 
     @functools.cached_property
-    def valid(self):
+    def valid(self) -> bool:
         """Whether the driver must open it; if not, it must refuse to."""
         return (self.why is None and not self.impossible()
                 and not self.surplus() and not self.is_short())
 
-    def opened(self):
+    def opened(self) -> 'SoundZones':
         """The zones of a valid image as they are after opening."""
-        if self.pristine:
+        if isinstance(self.zones, LazyZones):
             return self.zones
-        return [self.header.power_cycled(i, zone)
-                for i, zone in enumerate(self.zones)]
+        return [self.header.power_cycled(i, self.zone(i))
+                for i in range(len(self.zones))]
 
-    def _possible_end(self, i):
+    def zone(self, i: int) -> Zone:
+        """One that is known to be possible."""
+        zone = self.zones[i]
+        assert zone, i
+        return zone
+
+    def _possible_end(self, i: int) -> int:
         """Up to where a zone may hold data, if nothing else is known."""
         header = self.header
         end, start = header.cap_limit(i), header.start(i)
@@ -452,9 +422,9 @@ class Image:
             end = min(end, max(in_file // SECTOR * SECTOR, start))
         return end
 
-    def repaired(self):
+    def repaired(self) -> 'SoundZones':
         """The zones as they must be after a repair, power-cycled."""
-        if self.pristine:
+        if isinstance(self.zones, LazyZones):
             return self.zones
         header = self.header
         zones = []
@@ -471,29 +441,29 @@ class Image:
         return zones
 
 
-class LazyZones:
+class LazyZones(Sequence[Zone]):
     """The zones of a new image, which may be millions."""
 
-    def __init__(self, header):
+    def __init__(self, header: Header) -> None:
         self.header = header
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.header.nr_zones
 
-    def __getitem__(self, i):
+    def __getitem__(self, i):   # type: ignore[no-untyped-def]
         if not 0 <= i < len(self):
             raise IndexError(i)
         if self.header.is_conv(i):
             return Zone(NOT_WP, self.header.limit(i))
         return Zone(EMPTY, self.header.start(i))
 
-    def __eq__(self, other):
-        if isinstance(other, LazyZones):
-            return len(self) == len(other)
-        return list(self) == other
+
+# Those of an image; None for one that cannot be
+Zones = Union[LazyZones, List[Optional[Zone]]]
+SoundZones = Union[LazyZones, List[Zone]]
 
 
-def read_at(f, offset, size):
+def read_at(f: BinaryIO, offset: int, size: int) -> bytes:
     """What is behind the end of the file reads as zeroes."""
     if offset > INT64_MAX - size:
         return bytes(size)
@@ -502,18 +472,19 @@ def read_at(f, offset, size):
     return data + bytes(size - len(data))
 
 
-def same_zones(left, right):
+def same_zones(left: SoundZones, right: SoundZones) -> bool:
     """Lists or LazyZones, in any combination."""
     if isinstance(left, LazyZones) and isinstance(right, LazyZones):
         return len(left) == len(right)
     return list(left) == list(right)
 
 
-def fingerprint(path) -> Tuple:
+def fingerprint(path: Path) -> Tuple[object, ...]:
     """Changes whenever a file is written; reads no holes."""
     with open(path, 'rb') as f:
         stat = os.fstat(f.fileno())
-        parts, position = [], 0
+        parts: List[Tuple[int, int]] = []
+        position = 0
         while True:
             try:
                 start = os.lseek(f.fileno(), position, os.SEEK_DATA)
