@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A virtual machine that is killed while its guest writes to a zoned disk."""
 
-import signal
-import subprocess
-import time
 from pathlib import Path
+from random import Random
+from typing import Iterator, List
 
+import tap
+from history import History, Op
+from machine import Boot, Cut, Machine
 from planner import Planner
+from zoned_image import Header
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-KIT = ROOT / 'build' / 'guest' / 'kit'
 KINDS = {'write': 40, 'fua': 10, 'flush': 4, 'open': 2, 'close': 3,
          'finish': 3, 'reset': 8, 'reset_some': 1}
 OPS = 400       # of each of the two in the guest that write, at most
 BOOT = 240      # seconds
-MAX_STARTS = 3
 
 DEVICE = 'size=4M,zone_size=256K,zone_capacity=192K,max_open_zones=5,' \
     'max_active_zones=8'
@@ -50,11 +50,13 @@ done_by() {
 '''
 
 
-def make_data(number, size):
+def make_data(number: int, size: int) -> bytes:
+    """A line that says which write it is of, again and again."""
     return b'%015d\n' % number * (size // 16)
 
 
-def command(header, number, op):
+def command(header: Header, number: int, op: Op) -> str:
+    """What the guest does for a request."""
     if op.kind == 'write':
         conversion = ',fsync' if op.fua else ''
         # What it writes follows from the number it was planned with.
@@ -72,31 +74,21 @@ class GuestRound:
 
     name = 'virtual machine'
 
-    def __init__(self, rng, programs, path, history):
+    def __init__(self, rng: Random, programs: Path, path: Path,
+                 history: History) -> None:
         self.rng = rng
         self.history = history
-        self.planned = []
-        self.folder = Path(path).parent
-        self.results = self.folder / 'results'
-        self.results.write_bytes(b'')
-        initrd = self._make_initrd(self._make_script())
-        devices = ['virtio-blk-pci,drive=disk']
+        self.planned: List[Op] = []
+        self.machine = Machine(programs)
+        script = self._make_script()
+        device = 'virtio-blk'
         if rng.random() < 0.5:
-            devices = ['virtio-blk-pci,drive=disk,iothread=io']
-        self.command = [
-            str(programs / 'qemu-system-x86_64'), '-machine', 'q35',
-            '-accel', 'tcg', '-cpu', 'max', '-smp', '2', '-m', '512',
-            '-nodefaults', '-display', 'none', '-no-reboot',
-            '-serial', f'file:{self.folder}/console',
-            '-serial', f'file:{self.results}',
-            '-kernel', str(KIT / 'vmlinuz'), '-initrd', str(initrd),
-            '-append', 'console=ttyS0 panic=-1',
-            '-object', 'iothread,id=io',
-            '-blockdev', 'driver=zoned,node-name=disk,file.driver=file,'
-            f'file.filename={path}',
-            *[word for d in devices for word in ('-device', d)]]
+            device = 'virtio-blk-iothread'
+        self.boot = Boot(
+            image=path, script=script, console=path.with_name('console'),
+            device=device, qemu=('-object', 'iothread,id=io'), timeout=BOOT)
 
-    def _make_script(self):
+    def _make_script(self) -> str:
         count = self.history.header.nr_zones
         limits = (self.history.header.max_open // 2,
                   self.history.header.max_active // 2)
@@ -111,7 +103,7 @@ class GuestRound:
         # The one who kills waits for this.
         return '\n'.join(['echo ready >&3', *lines, 'wait', 'sleep 1000', ''])
 
-    def _plan(self, planner):
+    def _plan(self, planner: Planner) -> Iterator[str]:
         for _ in range(OPS):
             op = planner.next()
             # One after the other
@@ -119,58 +111,25 @@ class GuestRound:
             yield command(self.history.header, len(self.planned), op)
             self.planned.append(op)
 
-    def _make_initrd(self, script):
-        """The kit's initramfs, followed by one with the script."""
-        step = self.folder / 'step'
-        step.mkdir(exist_ok=True)
-        (step / 'step.sh').write_text(script, encoding='ascii')
-        (step / 'step.conf').write_text('DISK=/dev/vda\n', encoding='ascii')
-        initrd = self.folder / 'initrd'
-        with open(initrd, 'wb') as out:
-            out.write((KIT / 'initramfs').read_bytes())
-            out.flush()
-            subprocess.run(['cpio', '--quiet', '-o', '-H', 'newc'], cwd=step,
-                           input=b'step.sh\nstep.conf\n', stdout=out,
-                           check=True)
-        return initrd
-
-    def run(self):
-        for attempt in range(MAX_STARTS):
-            with subprocess.Popen(self.command,
-                                  stdin=subprocess.DEVNULL) as child:
-                ready = self._is_ready(child)
-                if ready:
-                    time.sleep(self.rng.uniform(0.1, 8))
-                aborted = child.poll() == -signal.SIGABRT
-                child.kill()
-            console = (self.folder / 'console').read_text(errors='replace')
-            if not aborted or 'Run /init' in console:
+    def run(self) -> None:
+        """Boot it, and kill it at some moment after that."""
+        outcome = self.machine.run(
+            self.boot._replace(cut=Cut(self.rng.uniform(0.1, 8))))
+        for n, line in enumerate(outcome.lines):
+            if tap.is_failure(line):
+                self.history.fail('\n'.join(outcome.lines[n:]))
                 break
-            # A race of multi-threaded TCG, see dev/guest.d/machine.py
-            print(f'# QEMU aborted before the guest had a disk, start '
-                  f'{attempt + 1} of {MAX_STARTS}', flush=True)
-        if aborted or not ready:
-            self.history.fail(f'the guest does not run: {console[-1000:]}')
-        self._read_results()
+            self._take(line)
 
-    def _is_ready(self, child):
-        deadline = time.monotonic() + BOOT
-        while time.monotonic() < deadline and child.poll() is None:
-            if b'ready' in self.results.read_bytes():
-                return True
-            time.sleep(0.05)
-        return False
-
-    def _read_results(self):
-        text = self.results.read_text(errors='replace')
-        for line in text.splitlines(keepends=True):
-            words = line.split()
-            if not line.endswith('\n') or len(words) < 2:
-                continue
-            op = self.planned[int(words[1])]
-            if words[0] == 'begin':
-                self.history.begin(op)
-            elif words[0] == 'ack':
-                self.history.ack(op)
-            else:
-                self.history.fail(f'{op}: {line.strip()}')
+    def _take(self, line: str) -> None:
+        """Of the results"""
+        words = line.split()
+        if len(words) < 2:
+            return
+        op = self.planned[int(words[1])]
+        if words[0] == 'begin':
+            self.history.begin(op)
+        elif words[0] == 'ack':
+            self.history.ack(op)
+        else:
+            self.history.fail(f'{op}: {line}')
