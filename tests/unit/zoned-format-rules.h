@@ -3,7 +3,8 @@
  *
  * This is what tests hold the image format module of the zoned block format
  * driver against: it reads bytes one by one as the specification names them,
- * and shares no code with the driver.
+ * and shares no code with the driver, down to the checksum, nor with another
+ * reader of images.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
