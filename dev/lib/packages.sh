@@ -12,7 +12,7 @@ packages_for() {
     sanitize) packages_for build; echo clang-19 libclang-rt-19-dev llvm-19 ;;
     iotests) echo strace ;;
     bench) echo valgrind strace gnuplot-nox ;;
-    style) echo shellcheck pylint flake8 ;;
+    style) echo shellcheck pylint flake8 mypy ;;
     guest) echo cpio kmod xz-utils binutils dpkg-dev python3 gcc libc6-dev \
         liburing-dev ;;
     guest-fio) packages_for guest; echo make libaio-dev zlib1g-dev ;;
