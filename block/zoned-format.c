@@ -379,9 +379,9 @@ static bool header_is_valid(const uint8_t *buf)
 }
 
 /*
- * How the checksum changes, if a byte of the header changes: CRCs are linear, so
+ * How the checksum changes if a byte of the header changes: CRCs are linear, so
  * only the change (XOR) counts, not what the bytes are.  @effect is that of a
- * change that has one byte less behind it; for the last byte, the change itself.
+ * change that has one byte less behind it; for the last byte, the change.
  */
 static uint32_t effect_of_change(uint32_t effect)
 {
@@ -389,8 +389,8 @@ static uint32_t effect_of_change(uint32_t effect)
 }
 
 /*
- * Tries all changes of one byte that make the checksum right, of which @wrong is
- * the difference.  Returns how many make the header valid, and one of them.
+ * Tries all changes of one byte that make the checksum right, which is wrong by
+ * @wrong.  Returns how many make the header valid, and one of them.
  */
 static unsigned find_change(uint8_t *buf, uint32_t wrong, unsigned *found_pos,
                             uint8_t *found_change)
