@@ -324,13 +324,18 @@ static int GRAPH_RDLOCK read_table(BlockDriverState *bs, int64_t length,
     return 0;
 }
 
-static void zoned_free(BlockDriverState *bs)
+static void zoned_free_zones(BlockDriverState *bs)
 {
     BDRVZonedState *s = bs->opaque;
 
     zoned_inflight_destroy(&s->inflight);
     g_clear_pointer(&s->undiscarded, g_free);
     zoned_zones_destroy(&s->zones);
+}
+
+static void zoned_free(BlockDriverState *bs)
+{
+    zoned_free_zones(bs);
     g_clear_pointer(&bs->wps, g_free);
 }
 
@@ -490,6 +495,48 @@ static void coroutine_fn GRAPH_RDLOCK
 zoned_co_invalidate_cache(BlockDriverState *bs, Error **errp)
 {
     zoned_reload(bs, errp);
+}
+
+/*
+ * The image goes back to what it was when snapshot @id was made.  The block
+ * layer would close and open the node for that; but no power is cut when a VM
+ * goes back, so zones that were open when it was saved are open again.
+ */
+static int GRAPH_UNLOCKED zoned_snapshot_goto(BlockDriverState *bs,
+                                              const char *id)
+{
+    Error *local_err = NULL;
+    BlockDriverState *file_bs;
+    int ret, reload_ret;
+
+    bdrv_drained_begin(bs);
+
+    bdrv_graph_rdlock_main_loop();
+    file_bs = bs->file->bs;
+    bdrv_ref(file_bs);
+    bdrv_graph_rdunlock_main_loop();
+
+    ret = bdrv_snapshot_goto(file_bs, id, &local_err);
+    if (ret < 0) {
+        error_reportf_err(local_err, "Node '%s': ",
+                          bdrv_get_node_name(file_bs));
+        local_err = NULL;
+    }
+    bdrv_unref(file_bs);
+
+    /* Even if that failed: nobody knows what is in the file. */
+    bdrv_graph_rdlock_main_loop();
+    reload_ret = zoned_reload(bs, &local_err);
+    if (reload_ret < 0) {
+        error_reportf_err(local_err, "Node '%s': ", bdrv_get_node_name(bs));
+        /* It does not come back, but who shows it may ask for its zones. */
+        zoned_free_zones(bs);
+        bs->drv = NULL;
+    }
+    bdrv_graph_rdunlock_main_loop();
+
+    bdrv_drained_end(bs);
+    return ret < 0 ? ret : reload_ret;
 }
 
 static int GRAPH_RDLOCK zoned_inactivate(BlockDriverState *bs)
@@ -893,6 +940,7 @@ static BlockDriver bdrv_zoned = {
     .bdrv_co_create_opts        = zoned_co_create_opts,
     .bdrv_co_check              = zoned_co_check,
     .bdrv_co_invalidate_cache   = zoned_co_invalidate_cache,
+    .bdrv_snapshot_goto         = zoned_snapshot_goto,
     .bdrv_inactivate            = zoned_inactivate,
     .bdrv_refresh_limits        = zoned_refresh_limits,
     .bdrv_get_specific_info     = zoned_get_specific_info,
