@@ -687,6 +687,10 @@ write_zone(BlockDriverState *bs, uint32_t i, ZonedWrite *w,
 {
     int ret;
 
+    /*
+     * Whatever the zone: to transfer nothing is no error (SBC says so, and the
+     * other standards have no such command); but FUA still is a flush.
+     */
     if (w->bytes == 0) {
         return flags & BDRV_REQ_FUA ? zoned_host_error(bdrv_co_flush(bs)) : 0;
     }
@@ -874,13 +878,13 @@ zoned_co_zone_append(BlockDriverState *bs, int64_t *offset, QEMUIOVector *qiov,
         return -EACCES;
     }
     ret = check_append(geo, *offset, qiov->size);
-    if (ret < 0 || qiov->size == 0) {
+    if (ret < 0) {
         return ret;
     }
 
     i = zoned_zone_index(geo, *offset);
     ret = write_zone(bs, i, &w, qiov, 0, flags);
-    if (ret < 0) {
+    if (ret < 0 || w.bytes == 0) {
         return ret;
     }
     /* What the block layer does for a write, it leaves to us here. */
