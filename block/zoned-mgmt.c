@@ -452,6 +452,7 @@ int coroutine_fn zoned_co_zone_set_extension(BlockDriverState *bs,
     zoned_exclusion_begin(bs, &ex);
     ret = set_extension(bs, ex.first, qiov);
     zoned_exclusion_end(bs, &ex);
+    trace_zoned_set_extension(bs, ex.first, qiov->size, ret);
     return ret;
 }
 
@@ -463,7 +464,7 @@ static int coroutine_fn GRAPH_RDLOCK get_extensions(BlockDriverState *bs,
     BDRVZonedState *s = bs->opaque;
     size_t size = s->header.geo.zd_extension_size;
     DECLARE_BITMAP(valid, ZONES_PER_LOCK) = {};
-    int ret;
+    int ret = 0;
 
     /* Before they are read: what is set meanwhile may be there in part. */
     for (uint32_t j = 0; j < n; j++) {
@@ -474,9 +475,10 @@ static int coroutine_fn GRAPH_RDLOCK get_extensions(BlockDriverState *bs,
     if (!bitmap_empty(valid, n)) {
         ret = bdrv_co_pread(bs->file, extension_offset(s, first), n * size, buf,
                             0);
-        if (ret < 0) {
-            return zoned_host_error(ret);
-        }
+    }
+    trace_zoned_get_extensions(bs, first, n, bitmap_count_one(valid, n), ret);
+    if (ret < 0) {
+        return zoned_host_error(ret);
     }
     for (uint32_t j = 0; j < n; j++) {
         if (!test_bit(j, valid)) {
