@@ -250,8 +250,6 @@ static bool zone_is_blank(const ZonedZones *z, uint32_t i, uint64_t end,
 static void load_any(ZonedZones *z, uint32_t i, BlockZoneState cond,
                      uint64_t end, bool ext_valid, bool keep_open)
 {
-    BlockZoneState image_cond = cond;
-
     if (cond == BLK_ZS_IOPEN || cond == BLK_ZS_EOPEN) {
         bool room = !z->geo.max_open ||
                     zoned_zones_nr_open(z) < z->geo.max_open;
@@ -267,9 +265,6 @@ static void load_any(ZonedZones *z, uint32_t i, BlockZoneState cond,
         add_zones(z, i, 1, cond, end, ext_valid);
     } else {
         set_zone(z, i, cond, end, ext_valid);
-    }
-    if (cond != image_cond) {
-        zoned_zones_mark_dirty(z, i);
     }
 }
 

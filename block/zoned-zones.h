@@ -114,9 +114,7 @@ void zoned_zones_begin_load(ZonedZones *z);
  * of the device, with or without a valid descriptor extension (validated by the
  * caller).  With @keep_open false, an open zone becomes CLOSED, or EMPTY if
  * nothing was written or set, as after a power cycle; else it stays open as
- * long as there are resources.  A zone that does not have the condition of the
- * image is dirty: whoever takes the image over from us must not see it as it
- * was.
+ * long as there are resources.
  */
 void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
                       uint64_t end, bool ext_valid, bool keep_open);

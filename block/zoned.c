@@ -276,8 +276,8 @@ static void distrust_image(BlockDriverState *bs)
 {
     BDRVZonedState *s = bs->opaque;
 
+    g_clear_pointer(&s->undiscarded, g_free);
     if (bs->open_flags & BDRV_O_CHECK) {
-        zoned_zones_mark_clean(&s->zones);
         return;
     }
     qemu_spin_lock(&s->lock);

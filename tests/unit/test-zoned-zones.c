@@ -1228,8 +1228,7 @@ static void check_load_ext(BlockZoneState cond, uint64_t written,
         check_zone(d, 2, expected, written);
         g_assert_cmpint(zoned_zones_ext_valid(&d->z, 2), ==, ext_valid);
         g_assert_cmpuint(zoned_zones_nr_active(&d->z), ==, is_active(expected));
-        /* Whoever takes the image over must not see what it was. */
-        g_assert_cmpuint(d->z.nr_dirty, ==, cond != expected);
+        g_assert_cmpuint(d->z.nr_dirty, ==, 0);
         g_assert_cmpuint(d->z.nr_lingering, ==, 0);
     }
 }
@@ -1425,6 +1424,38 @@ static void test_dirty(void)
     g_assert_cmpuint(d->z.nr_dirty, ==, 3);
     g_assert_true(test_bit(0, d->z.dirty));
     check_derived(d);
+}
+
+/* What a commit takes is dirty no more, unless it gives it back. */
+static void test_dirty_take(void)
+{
+    const uint32_t n = ZONED_ZONES_PER_DIRTY_BIT;
+    ZonedGeometry geo = geometry(3 * n * 4096, 4096, 4096, 1, 0, 0);
+    g_autoptr(Device) d = device_new(&geo);
+    unsigned long blocks[BITS_TO_LONGS(3)];
+
+    g_assert_false(zoned_zones_is_dirty(&d->z));
+    zoned_zones_mark_all_dirty(&d->z);
+    g_assert_cmpuint(d->z.nr_dirty, ==, 3);
+
+    /* Those of a range; what is taken is dirty no more. */
+    g_assert_cmpuint(zoned_zones_take_dirty(&d->z, blocks, n, 2 * n - 1), ==,
+                     1);
+    g_assert_cmpuint(blocks[0], ==, 2);
+    g_assert_cmpuint(d->z.dirty[0], ==, 5);
+    g_assert_cmpuint(d->z.nr_dirty, ==, 2);
+    zoned_zones_untake_dirty(&d->z, blocks);
+    g_assert_cmpuint(d->z.nr_dirty, ==, 3);
+
+    /* All of them, and once more when one is dirty again */
+    g_assert_cmpuint(zoned_zones_take_dirty(&d->z, blocks, 0, 3 * n - 1), ==,
+                     3);
+    g_assert_false(zoned_zones_is_dirty(&d->z));
+    zoned_zones_mark_dirty(&d->z, 2 * n);
+    g_assert_cmpuint(zoned_zones_take_dirty(&d->z, blocks, 0, 2 * n - 1), ==,
+                     0);
+    g_assert_cmpuint(zoned_zones_take_dirty(&d->z, blocks, 0, 2 * n), ==, 1);
+    g_assert_cmpuint(blocks[0], ==, 4);
 }
 
 /* A zone that is closed for another one has to be written back as well. */
@@ -2101,7 +2132,6 @@ static void step_reopen(Model *m)
     for (uint32_t i = 0; i < m->nr_zones; i++) {
         ModelZone *zone = &m->zone[i];
         int fate = pick(m, 100);
-        BlockZoneState image_cond;
 
         if (zone->nr_in_flight) {
             zone->written = zone->in_flight[0][0];
@@ -2115,7 +2145,6 @@ static void step_reopen(Model *m)
             zone->cond = zone->written || zone->extended ? FULL : EMPTY;
         }
 
-        image_cond = zone->cond;
         if (!zone->conventional) {
             zoned_zones_load(&m->device->z, i, zone->cond,
                              zone->start + zone->written, zone->extended,
@@ -2132,9 +2161,6 @@ static void step_reopen(Model *m)
         }
         if (zone->cond == CLOSED && !zone->written && !zone->extended) {
             zone->cond = EMPTY;
-        }
-        if (zone->cond != image_cond) {
-            m->dirty[i / ZONED_ZONES_PER_DIRTY_BIT] = true;
         }
         zone->stopped = 0;
         zone->stopped_before = 0;
@@ -2320,6 +2346,7 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/zones/load/keep-open", test_load_keep_open);
     g_test_add_func("/zoned/zones/load/again", test_load_again);
     g_test_add_func("/zoned/zones/dirty/bits", test_dirty);
+    g_test_add_func("/zoned/zones/dirty/take", test_dirty_take);
     g_test_add_func("/zoned/zones/dirty/implicit-close",
                     test_dirty_implicit_close);
     for (int i = 0; i < ARRAY_SIZE(random_tests); i++) {
