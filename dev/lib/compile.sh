@@ -81,7 +81,7 @@ unit_tests() {
 # which a patch has added: what the check `qtest` runs
 qtests() {
     local file name
-    for file in "$1"/tests/qtest/{virtio-blk-raw,virtio-blk-zoned,nvme-z}*-test.c; do
+    for file in "$1"/tests/qtest/{virtio-blk-{raw,zoned},nvme-{plain,z}}*-test.c; do
         name=${file##*/}
         name=${name%.c}
         if grep -qs "'$name'" "$1/tests/qtest/meson.build"; then

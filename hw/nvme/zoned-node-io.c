@@ -20,11 +20,10 @@ uint16_t nvme_zoned_node_check_read(NvmeNamespace *ns, uint64_t slba,
     return NVME_SUCCESS;
 }
 
-uint16_t nvme_zoned_node_read_status(NvmeNamespace *ns, int ret)
+uint16_t nvme_zoned_node_read_status(int ret)
 {
     /* No other condition keeps a zone from being read. */
-    return ns->zoned_node.present && ret == -EPERM ?
-           NVME_ZONE_OFFLINE | NVME_DNR : NVME_SUCCESS;
+    return ret == -EPERM ? NVME_ZONE_OFFLINE | NVME_DNR : NVME_SUCCESS;
 }
 
 uint16_t nvme_zoned_node_check_writable(NvmeNamespace *ns)
@@ -191,8 +190,8 @@ static uint16_t check_append(NvmeCtrl *n, NvmeNamespace *ns, uint64_t slba,
         trace_pci_nvme_err_append_not_at_start(slba, nvme_zone_start(ns, slba));
         return NVME_INVALID_FIELD | NVME_DNR;
     }
-    if (bytes > NVME_ZASL_UNIT << ns->zoned_node.zasl ||
-        (n->params.zasl && bytes > (uint64_t)n->page_size << n->params.zasl)) {
+    /* What the controller says, which may be less than this drive can take */
+    if (bytes > NVME_ZASL_UNIT << (n->zasl ?: n->params.mdts)) {
         trace_pci_nvme_err_zasl(bytes);
         return NVME_INVALID_FIELD | NVME_DNR;
     }

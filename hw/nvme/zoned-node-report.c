@@ -9,16 +9,21 @@
 #include "zoned-node.h"
 #include "trace.h"
 
-/* Zones, and bytes, that are got at once: what a report takes stays small. */
+/*
+ * Zones, and bytes, that are got at once.  An entry has at most as many bytes:
+ * a zone descriptor of 64 and 255 times 64 for the extension.
+ */
 #define ZONES_PER_REPORT 64
 #define BYTES_PER_REPORT (16 * KiB)
 
 /* A report under way; what is known of each zone goes right to the guest. */
 typedef struct NvmeZoneReportAIOCB {
     BlockAIOCB common;
-    BlockAIOCB *aiocb;          /* NULL between batches */
+    BlockAIOCB *aiocb;          /* of its batch; NULL if there is none */
     NvmeRequest *req;
     int ret;
+    bool waiting;               /* for its turn */
+    QTAILQ_ENTRY(NvmeZoneReportAIOCB) next;
 
     NvmeZoneReportArgs args;
     uint64_t offset;            /* byte of the drive that comes next */
@@ -26,15 +31,40 @@ typedef struct NvmeZoneReportAIOCB {
     uint64_t nr_matching;       /* zones that have passed the filter */
     uint64_t written;           /* bytes of the guest's buffer */
 
-    /* What was got from the node: @max_zones at once while there is room */
-    unsigned int max_zones;
+    unsigned int max_zones;     /* to get at once while there is room */
+    size_t extension_size;      /* 0: not asked for */
+} NvmeZoneReportAIOCB;
+
+/*
+ * The reports of a namespace take turns, a batch of zones each, for which there
+ * is memory once: a guest can have very many reports in flight.
+ */
+struct NvmeZoneReports {
+    NvmeZoneReportAIOCB *turn;  /* whose batch this is; NULL: nobody's */
+    QTAILQ_HEAD(, NvmeZoneReportAIOCB) waiting;
+
+    /* What was got from the node */
     unsigned int nr_zones;
     BlockZoneDescriptor zones[ZONES_PER_REPORT];
-    size_t extension_size;      /* 0: not asked for */
-    uint8_t *extensions;
+    uint8_t extensions[BYTES_PER_REPORT];
 
-    uint8_t *entries;           /* for the guest */
-} NvmeZoneReportAIOCB;
+    uint8_t entries[BYTES_PER_REPORT];  /* for the guest */
+};
+
+NvmeZoneReports *nvme_zoned_node_reports_new(void)
+{
+    NvmeZoneReports *reports = g_new0(NvmeZoneReports, 1);
+
+    QTAILQ_INIT(&reports->waiting);
+    return reports;
+}
+
+static NvmeZoneReports *reports_of(const NvmeZoneReportAIOCB *iocb)
+{
+    return iocb->req->ns->zoned_node.reports;
+}
+
+static void continue_report(void *opaque);
 
 static void nvme_zone_report_cancel(BlockAIOCB *aiocb)
 {
@@ -42,7 +72,12 @@ static void nvme_zone_report_cancel(BlockAIOCB *aiocb)
         container_of(aiocb, NvmeZoneReportAIOCB, common);
 
     iocb->ret = -ECANCELED;
-    if (iocb->aiocb) {
+    if (iocb->waiting) {
+        iocb->waiting = false;
+        QTAILQ_REMOVE(&reports_of(iocb)->waiting, iocb, next);
+        aio_bh_schedule_oneshot(qemu_get_current_aio_context(),
+                                continue_report, iocb);
+    } else if (iocb->aiocb) {
         blk_aio_cancel_async(iocb->aiocb);
     }
 }
@@ -142,8 +177,6 @@ static void finish_report(NvmeZoneReportAIOCB *iocb)
     if (iocb->ret == -EFAULT) {
         req->status = NVME_DATA_TRAS_ERROR | NVME_DNR;
     }
-    g_free(iocb->extensions);
-    g_free(iocb->entries);
     iocb->common.cb(iocb->common.opaque, iocb->ret);
     qemu_aio_unref(iocb);
 }
@@ -156,13 +189,14 @@ static size_t entry_size(const NvmeZoneReportAIOCB *iocb)
 /* Adds entry @n, of the zone that was got as number @i. */
 static void add_entry(NvmeZoneReportAIOCB *iocb, unsigned int n, unsigned int i)
 {
-    NvmeZoneDescr descr = describe_zone(iocb->req->ns, &iocb->zones[i]);
-    uint8_t *entry = iocb->entries + n * entry_size(iocb);
+    NvmeZoneReports *reports = reports_of(iocb);
+    NvmeZoneDescr descr = describe_zone(iocb->req->ns, &reports->zones[i]);
+    uint8_t *entry = reports->entries + n * entry_size(iocb);
 
     memcpy(entry, &descr, sizeof(descr));
     if (iocb->extension_size) {
         memcpy(entry + sizeof(descr),
-               iocb->extensions + i * iocb->extension_size,
+               reports->extensions + i * iocb->extension_size,
                iocb->extension_size);
     }
 }
@@ -170,12 +204,13 @@ static void add_entry(NvmeZoneReportAIOCB *iocb, unsigned int n, unsigned int i)
 /* Filters the zones that were got; what passes goes to the guest. */
 static int pass_zones(NvmeZoneReportAIOCB *iocb)
 {
+    const NvmeZoneReports *reports = reports_of(iocb);
     unsigned int n = 0;
     size_t bytes;
     int ret;
 
-    for (unsigned int i = 0; i < iocb->nr_zones; i++) {
-        if (!matches_filter(iocb->args.filter, iocb->zones[i].state)) {
+    for (unsigned int i = 0; i < reports->nr_zones; i++) {
+        if (!matches_filter(iocb->args.filter, reports->zones[i].state)) {
             continue;
         }
         if (iocb->room > 0) {
@@ -188,27 +223,47 @@ static int pass_zones(NvmeZoneReportAIOCB *iocb)
     }
 
     bytes = n * entry_size(iocb);
-    ret = write_guest(iocb->req, iocb->written, iocb->entries, bytes);
+    ret = write_guest(iocb->req, iocb->written, reports->entries, bytes);
     iocb->written += bytes;
     return ret;
 }
 
 static void nvme_zone_report_cb(void *opaque, int ret);
 
+/* Gets the next batch, of the report that has waited longest. */
+static void next_turn(NvmeZoneReports *reports)
+{
+    NvmeZoneReportAIOCB *iocb = QTAILQ_FIRST(&reports->waiting);
+
+    if (reports->turn || !iocb) {
+        return;
+    }
+    QTAILQ_REMOVE(&reports->waiting, iocb, next);
+    iocb->waiting = false;
+    reports->turn = iocb;
+    reports->nr_zones = iocb->room > 0 ? iocb->max_zones : ZONES_PER_REPORT;
+    iocb->aiocb = blk_aio_zone_report(iocb->req->ns->blkconf.blk, iocb->offset,
+                                      &reports->nr_zones, reports->zones,
+                                      nvme_zone_report_cb, iocb);
+}
+
+/* A report begins, its batch is over, or it was cancelled while it waited. */
 static void continue_report(void *opaque)
 {
     NvmeZoneReportAIOCB *iocb = opaque;
-    NvmeNamespace *ns = iocb->req->ns;
+    NvmeZoneReports *reports = reports_of(iocb);
 
-    if (iocb->ret < 0 || iocb->offset >= ns->size ||
+    if (reports->turn == iocb) {
+        reports->turn = NULL;
+    }
+    if (iocb->ret < 0 || iocb->offset >= iocb->req->ns->size ||
         (iocb->args.partial && iocb->room == 0)) {
         finish_report(iocb);
-        return;
+    } else {
+        QTAILQ_INSERT_TAIL(&reports->waiting, iocb, next);
+        iocb->waiting = true;
     }
-    iocb->nr_zones = iocb->room > 0 ? iocb->max_zones : ZONES_PER_REPORT;
-    iocb->aiocb = blk_aio_zone_report(ns->blkconf.blk, iocb->offset,
-                                      &iocb->nr_zones, iocb->zones,
-                                      nvme_zone_report_cb, iocb);
+    next_turn(reports);
 }
 
 /* All of a batch is there, or that failed. */
@@ -220,12 +275,12 @@ static void nvme_zone_batch_cb(void *opaque, int ret)
     if (iocb->ret == 0) {
         iocb->ret = ret < 0 ? ret : pass_zones(iocb);
     }
-    iocb->offset += nvme_l2b(ns, iocb->nr_zones * ns->zone_size);
+    iocb->offset += nvme_l2b(ns, reports_of(iocb)->nr_zones * ns->zone_size);
     iocb->aiocb = NULL;
     /*
      * This may run in the coroutine of the request.  If the next one were sent
      * from there, all that follow could be done in one go, and nothing else
-     * meanwhile.
+     * meanwhile.  Until then, the turn is not over.
      */
     aio_bh_schedule_oneshot(qemu_get_current_aio_context(), continue_report,
                             iocb);
@@ -234,11 +289,13 @@ static void nvme_zone_batch_cb(void *opaque, int ret)
 /* Does the guest get the extension of any zone that was got? */
 static bool wants_extensions(const NvmeZoneReportAIOCB *iocb)
 {
+    const NvmeZoneReports *reports = reports_of(iocb);
+
     if (!iocb->extension_size || iocb->room == 0) {
         return false;
     }
-    for (unsigned int i = 0; i < iocb->nr_zones; i++) {
-        if (matches_filter(iocb->args.filter, iocb->zones[i].state)) {
+    for (unsigned int i = 0; i < reports->nr_zones; i++) {
+        if (matches_filter(iocb->args.filter, reports->zones[i].state)) {
             return true;
         }
     }
@@ -248,8 +305,9 @@ static bool wants_extensions(const NvmeZoneReportAIOCB *iocb)
 static void nvme_zone_report_cb(void *opaque, int ret)
 {
     NvmeZoneReportAIOCB *iocb = opaque;
+    NvmeZoneReports *reports = reports_of(iocb);
 
-    if (ret == 0 && iocb->nr_zones == 0) {
+    if (ret == 0 && reports->nr_zones == 0) {
         /* There should be some: do not ask for them without end. */
         ret = -EIO;
     }
@@ -258,8 +316,8 @@ static void nvme_zone_report_cb(void *opaque, int ret)
         return;
     }
     iocb->aiocb = blk_aio_zone_get_extensions(iocb->req->ns->blkconf.blk,
-                                              iocb->offset, iocb->nr_zones,
-                                              iocb->extensions,
+                                              iocb->offset, reports->nr_zones,
+                                              reports->extensions,
                                               nvme_zone_batch_cb, iocb);
 }
 
@@ -277,8 +335,10 @@ uint16_t nvme_zoned_node_report(NvmeCtrl *n, NvmeRequest *req,
 
     iocb = blk_aio_get(&nvme_zone_report_aiocb_info, ns->blkconf.blk,
                        nvme_misc_cb, req);
+    iocb->aiocb = NULL;
     iocb->req = req;
     iocb->ret = 0;
+    iocb->waiting = false;
     iocb->args = *args;
     iocb->offset = nvme_l2b(ns, nvme_zone_start(ns, args->slba));
     iocb->written = sizeof(NvmeZoneReportHeader);
@@ -288,8 +348,6 @@ uint16_t nvme_zoned_node_report(NvmeCtrl *n, NvmeRequest *req,
     iocb->nr_matching = 0;
     iocb->max_zones = MIN(ZONES_PER_REPORT,
                           MAX(1, BYTES_PER_REPORT / entry_size(iocb)));
-    iocb->entries = g_malloc(iocb->max_zones * entry_size(iocb));
-    iocb->extensions = g_malloc(iocb->max_zones * iocb->extension_size);
 
     trace_pci_nvme_zoned_node_report(nvme_cid(req), args->slba, args->filter,
                                      args->partial, args->bytes);

@@ -89,7 +89,8 @@ static bool check_options(const NvmeNamespace *ns, const BlockLimits *bl,
 {
     const NvmeNamespaceParams *p = &ns->params;
 
-    return check_option("zoned.zone_size", p->zone_size_bs, "zone size",
+    return check_option("zoned.zone_size",
+                        p->zone_size_given ? p->zone_size_bs : 0, "zone size",
                         bl->zone_size, errp) &&
            check_option("zoned.zone_capacity", p->zone_cap_bs, "zone capacity",
                         zone_capacity, errp) &&
@@ -237,6 +238,52 @@ static NvmeIdNsZoned *describe_namespace(const NvmeNamespace *ns,
     return id;
 }
 
+static void close_zones(NvmeNamespace *ns);
+
+static void nvme_close_zones_cb(void *opaque, int ret)
+{
+    NvmeNamespace *ns = opaque;
+
+    ns->zoned_node.closing = false;
+    if (ns->zoned_node.close_wanted) {
+        close_zones(ns);
+    }
+}
+
+/*
+ * Closes zones that are open, as soon as that can be without waiting.  What a
+ * guest asks for by resetting again and again is done once.
+ */
+static void close_zones(NvmeNamespace *ns)
+{
+    BlockBackend *blk = ns->blkconf.blk;
+
+    if (!blk_is_writable(blk)) {
+        return;
+    }
+    ns->zoned_node.close_wanted = true;
+    if (ns->zoned_node.closing || blk_in_drain(blk)) {
+        return;
+    }
+    ns->zoned_node.close_wanted = false;
+    ns->zoned_node.closing = true;
+    blk_aio_zone_mgmt(blk, BLK_ZO_CLOSE, 0, ns->size, nvme_close_zones_cb, ns);
+}
+
+/* What was put off while the drive was drained */
+static void nvme_zoned_node_drained_end(void *opaque)
+{
+    NvmeNamespace *ns = opaque;
+
+    if (ns->zoned_node.close_wanted) {
+        close_zones(ns);
+    }
+}
+
+static const BlockDevOps nvme_zoned_node_dev_ops = {
+    .drained_end = nvme_zoned_node_drained_end,
+};
+
 bool nvme_zoned_node_setup(NvmeNamespace *ns, Error **errp)
 {
     const BlockLimits *bl = &blk_bs(ns->blkconf.blk)->bl;
@@ -256,8 +303,10 @@ bool nvme_zoned_node_setup(NvmeNamespace *ns, Error **errp)
     ns->params.zd_extension_size = bl->zd_extension_size;
     ns->zoned_node.zasl = 63 - clz64((uint64_t)bl->max_append_sectors *
                                      BDRV_SECTOR_SIZE / NVME_ZASL_UNIT);
+    ns->zoned_node.reports = nvme_zoned_node_reports_new();
     ns->id_ns_zoned = describe_namespace(ns, bl);
     ns->csi = NVME_CSI_ZONED;
+    blk_set_dev_ops(ns->blkconf.blk, &nvme_zoned_node_dev_ops, ns);
     if (!blk_supports_write_perm(ns->blkconf.blk)) {
         ns->id_ns.nsattr |= NVME_ID_NS_NSATTR_WRITE_PROTECTED;
         ns->id_ns_ind.nsattr |= NVME_ID_NS_NSATTR_WRITE_PROTECTED;
@@ -279,13 +328,6 @@ uint8_t nvme_zoned_node_zasl(NvmeCtrl *n)
         }
     }
     return zasl;
-}
-
-void nvme_zoned_node_close_zones(NvmeNamespace *ns)
-{
-    if (blk_is_writable(ns->blkconf.blk)) {
-        blk_zone_mgmt(ns->blkconf.blk, BLK_ZO_CLOSE, 0, ns->size);
-    }
 }
 
 /* Has the guest enabled the controller, and not shut it down? */
@@ -320,7 +362,36 @@ void nvme_zoned_node_leave(NvmeCtrl *n)
         NvmeNamespace *ns = nvme_subsys_ns(n->subsys, i);
 
         if (ns && ns->zoned_node.present && !is_used_elsewhere(n, ns)) {
-            nvme_zoned_node_close_zones(ns);
+            close_zones(ns);
         }
     }
+}
+
+void nvme_zoned_node_unrealize(NvmeNamespace *ns)
+{
+    close_zones(ns);
+    while (ns->zoned_node.closing) {
+        nvme_ns_drain(ns);
+    }
+    ns->zoned_node.close_wanted = false;
+    g_free(ns->zoned_node.reports);
+    ns->zoned_node.reports = NULL;
+    g_free(ns->id_ns_zoned);
+    ns->id_ns_zoned = NULL;
+}
+
+uint16_t nvme_zoned_node_check_format(NvmeNamespace *ns, uint8_t lbaf,
+                                      uint8_t pi)
+{
+    if (lbaf != NVME_ID_NS_FLBAS_INDEX(ns->id_ns.flbas) || pi) {
+        return NVME_INVALID_FORMAT | NVME_DNR;
+    }
+    return nvme_zoned_node_check_writable(ns);
+}
+
+BlockAIOCB *nvme_zoned_node_format(NvmeNamespace *ns, BlockCompletionFunc *cb,
+                                   void *opaque)
+{
+    return blk_aio_zone_mgmt(ns->blkconf.blk, BLK_ZO_RESET, 0, ns->size, cb,
+                             opaque);
 }

@@ -38,6 +38,8 @@ typedef struct NvmeZoneReportArgs {
     bool partial;
 } NvmeZoneReportArgs;
 
+typedef struct NvmeZoneReports NvmeZoneReports;
+
 /* The first block of the zone that holds block @slba */
 static inline uint64_t nvme_zone_start(const NvmeNamespace *ns, uint64_t slba)
 {
@@ -65,14 +67,32 @@ bool nvme_zoned_node_setup(NvmeNamespace *ns, Error **errp);
 /* The Zone Append Size Limit that all namespaces of the subsystem can hold. */
 uint8_t nvme_zoned_node_zasl(NvmeCtrl *n);
 
-/* Closes zones that are open. */
-void nvme_zoned_node_close_zones(NvmeNamespace *ns);
-
 /*
  * The guest stops using the controller, which is shut down or reset: closes
  * zones of the subsystem's namespaces that it uses through no other.
+ *
+ * Nothing waits for that: a reset may be part of a drained section, in which
+ * the drive serves no request.  Commands that come later find the zones closed.
  */
 void nvme_zoned_node_leave(NvmeCtrl *n);
+
+/*
+ * The namespace goes: closes its zones, unless the drive is drained, and frees
+ * what was set up.
+ */
+void nvme_zoned_node_unrealize(NvmeNamespace *ns);
+
+/* Can the namespace be given this format?  It has but one. */
+uint16_t nvme_zoned_node_check_format(NvmeNamespace *ns, uint8_t lbaf,
+                                      uint8_t pi);
+
+/*
+ * Format NVM: resets all zones, which takes their extensions, too.  -EPERM says
+ * that there is but one and it cannot be reset; of several, such stay as they
+ * are.
+ */
+BlockAIOCB *nvme_zoned_node_format(NvmeNamespace *ns, BlockCompletionFunc *cb,
+                                   void *opaque);
 
 /* zoned-node-io.c */
 
@@ -81,7 +101,7 @@ uint16_t nvme_zoned_node_check_read(NvmeNamespace *ns, uint64_t slba,
                                     uint32_t nlb);
 
 /* The status of a read that failed with @ret; 0 if the host is to blame. */
-uint16_t nvme_zoned_node_read_status(NvmeNamespace *ns, int ret);
+uint16_t nvme_zoned_node_read_status(int ret);
 
 /* The status that an errno stands for; @other if none in particular. */
 uint16_t nvme_zoned_node_status(int ret, uint16_t other);
@@ -113,6 +133,8 @@ uint16_t nvme_zoned_node_mgmt(NvmeCtrl *n, NvmeRequest *req, uint64_t slba,
                               bool all);
 
 /* zoned-node-report.c */
+
+NvmeZoneReports *nvme_zoned_node_reports_new(void);
 
 /* Zone Management Receive */
 uint16_t nvme_zoned_node_report(NvmeCtrl *n, NvmeRequest *req,

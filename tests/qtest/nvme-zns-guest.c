@@ -35,37 +35,49 @@ static void wait_status(ZnsGuest *g, uint32_t mask, uint32_t value)
     }
 }
 
-static void init_queue(ZnsGuest *g, ZnsQueue *q, uint16_t id)
+static void init_queue(ZnsGuest *g, ZnsQueue *q, uint16_t id, uint16_t size)
 {
+    size_t cq_bytes = ROUND_UP(size * sizeof(NvmeCqe), PAGE);
+
     if (!q->sq) {
-        q->sq = guest_alloc(&g->qs->alloc, PAGE);
-        q->cq = guest_alloc(&g->qs->alloc, PAGE);
+        q->sq = guest_alloc(&g->qs->alloc,
+                            ROUND_UP(size * sizeof(NvmeCmd), PAGE));
+        q->cq = guest_alloc(&g->qs->alloc, cq_bytes);
     }
-    qtest_memset(g->qts, q->cq, 0, PAGE);
+    qtest_memset(g->qts, q->cq, 0, cq_bytes);
     q->id = id;
+    q->size = size;
     q->tail = 0;
     q->head = 0;
     q->phase = true;
 }
 
-static void create_io_queue(ZnsGuest *g)
+static void create_io_queue(ZnsGuest *g, ZnsQueue *q, uint16_t id,
+                            uint16_t size)
 {
+    uint32_t cdw10 = (uint32_t)(size - 1) << 16 | id;
     NvmeCmd cq = {
         .opcode = NVME_ADM_CMD_CREATE_CQ,
-        .cdw10 = cpu_to_le32((QUEUE_SIZE - 1) << 16 | 1),
+        .cdw10 = cpu_to_le32(cdw10),
         .cdw11 = cpu_to_le32(NVME_CQ_PC),
     };
     NvmeCmd sq = {
         .opcode = NVME_ADM_CMD_CREATE_SQ,
-        .cdw10 = cpu_to_le32((QUEUE_SIZE - 1) << 16 | 1),
-        .cdw11 = cpu_to_le32(1 << 16 | NVME_SQ_PC),
+        .cdw10 = cpu_to_le32(cdw10),
+        .cdw11 = cpu_to_le32((uint32_t)id << 16 | NVME_SQ_PC),
     };
 
-    init_queue(g, &g->io, 1);
-    cq.dptr.prp1 = cpu_to_le64(g->io.cq);
-    sq.dptr.prp1 = cpu_to_le64(g->io.sq);
+    init_queue(g, q, id, size);
+    cq.dptr.prp1 = cpu_to_le64(q->cq);
+    sq.dptr.prp1 = cpu_to_le64(q->sq);
     assert_success(zns_admin(g, cq));
     assert_success(zns_admin(g, sq));
+}
+
+ZnsQueue *zns_long_queue(ZnsGuest *g, uint16_t size)
+{
+    create_io_queue(g, &g->long_io, 2, size);
+    return &g->long_io;
 }
 
 void zns_enable(ZnsGuest *g)
@@ -77,14 +89,14 @@ void zns_enable(ZnsGuest *g)
     NVME_SET_CC_IOSQES(cc, 6);
     NVME_SET_CC_IOCQES(cc, 4);
 
-    init_queue(g, &g->admin, 0);
+    init_queue(g, &g->admin, 0, QUEUE_SIZE);
     qpci_io_writel(g->dev, g->bar, NVME_REG_AQA,
                    (QUEUE_SIZE - 1) << 16 | (QUEUE_SIZE - 1));
     write_register64(g, NVME_REG_ASQ, g->admin.sq);
     write_register64(g, NVME_REG_ACQ, g->admin.cq);
     qpci_io_writel(g->dev, g->bar, NVME_REG_CC, cc);
     wait_status(g, NVME_CSTS_READY | NVME_CSTS_FAILED, NVME_CSTS_READY);
-    create_io_queue(g);
+    create_io_queue(g, &g->io, 1, QUEUE_SIZE);
 }
 
 void zns_reset(ZnsGuest *g)
@@ -113,19 +125,32 @@ static void init_buffer(ZnsGuest *g)
     }
 }
 
+static void find_device(ZnsGuest *g, int slot)
+{
+    g->dev = qpci_device_find(g->qs->pcibus, QPCI_DEVFN(slot, 0));
+    g_assert_nonnull(g->dev);
+    qpci_device_enable(g->dev);
+    g->bar = qpci_iomap(g->dev, 0, NULL);
+}
+
 static ZnsGuest *open_slot(QOSState *qs, int slot)
 {
     ZnsGuest *g = g_new0(ZnsGuest, 1);
 
     g->qs = qs;
     g->qts = qs->qts;
-    g->dev = qpci_device_find(qs->pcibus, QPCI_DEVFN(slot, 0));
-    g_assert_nonnull(g->dev);
-    qpci_device_enable(g->dev);
-    g->bar = qpci_iomap(g->dev, 0, NULL);
+    find_device(g, slot);
     init_buffer(g);
     zns_enable(g);
     return g;
+}
+
+void zns_reopen(ZnsGuest *g)
+{
+    g_free(g->dev);
+    find_device(g, SLOT);
+    init_buffer(g);
+    zns_enable(g);
 }
 
 ZnsGuest *zns_start(const char *args)
@@ -144,6 +169,29 @@ void zns_close(ZnsGuest *g)
                    NVME_CSTS_FAILED);
     g_free(g->dev);
     g_free(g);
+}
+
+void zns_stop_unplugged(ZnsGuest *g)
+{
+    qtest_shutdown(g->qs);
+    g_free(g->dev);
+    g_free(g);
+}
+
+static void on_timeout(int signal)
+{
+    static const char message[] = "Bail out! QEMU hangs\n";
+
+    if (write(STDOUT_FILENO, message, sizeof(message) - 1) < 0) {
+        /* It only says why. */
+    }
+    abort();
+}
+
+void zns_set_timeout(unsigned seconds)
+{
+    signal(SIGALRM, on_timeout);
+    alarm(seconds);
 }
 
 void zns_stop(ZnsGuest *g)
@@ -273,16 +321,28 @@ NvmeCmd zns_receive(ZnsGuest *g, uint64_t slba, uint8_t filter, bool partial,
     return cmd;
 }
 
-uint16_t zns_submit(ZnsGuest *g, ZnsQueue *q, const NvmeCmd *cmd)
+uint16_t zns_queue(ZnsGuest *g, ZnsQueue *q, const NvmeCmd *cmd)
 {
     NvmeCmd copy = *cmd;
 
     copy.cid = cpu_to_le16(++g->cid);
     qtest_memwrite(g->qts, q->sq + q->tail * sizeof(copy), &copy,
                    sizeof(copy));
-    q->tail = (q->tail + 1) % QUEUE_SIZE;
-    qpci_io_writel(g->dev, g->bar, DOORBELLS + q->id * 8, q->tail);
+    q->tail = (q->tail + 1) % q->size;
     return g->cid;
+}
+
+void zns_kick(ZnsGuest *g, ZnsQueue *q)
+{
+    qpci_io_writel(g->dev, g->bar, DOORBELLS + q->id * 8, q->tail);
+}
+
+uint16_t zns_submit(ZnsGuest *g, ZnsQueue *q, const NvmeCmd *cmd)
+{
+    uint16_t cid = zns_queue(g, q, cmd);
+
+    zns_kick(g, q);
+    return cid;
 }
 
 uint16_t zns_wait(ZnsGuest *g, ZnsQueue *q)
@@ -298,7 +358,7 @@ uint16_t zns_wait(ZnsGuest *g, ZnsQueue *q)
         g_assert_cmpint(g_get_monotonic_time(), <, end);
         g_usleep(100);
     }
-    q->head = (q->head + 1) % QUEUE_SIZE;
+    q->head = (q->head + 1) % q->size;
     q->phase ^= q->head == 0;
     qpci_io_writel(g->dev, g->bar, DOORBELLS + q->id * 8 + 4, q->head);
     return le16_to_cpu(g->cqe.status) >> 1;

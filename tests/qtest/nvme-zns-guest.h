@@ -46,6 +46,7 @@
 
 typedef struct ZnsQueue {
     uint16_t id;
+    uint16_t size;
     uint64_t sq;
     uint64_t cq;
     uint16_t tail;
@@ -60,6 +61,7 @@ typedef struct ZnsGuest {
     QPCIBar bar;
     ZnsQueue admin;
     ZnsQueue io;
+    ZnsQueue long_io;
     uint16_t cid;               /* of the last command */
     uint64_t buffer;            /* ZNS_BUFFER bytes */
     uint64_t prp_list;          /* its pages but the first */
@@ -71,9 +73,19 @@ typedef struct ZnsGuest {
 ZnsGuest *zns_start(const char *args);
 void zns_stop(ZnsGuest *g);
 
+/* The controller after a reset of the machine; or it was unplugged. */
+void zns_reopen(ZnsGuest *g);
+void zns_stop_unplugged(ZnsGuest *g);
+
 /* Another controller of the machine of @g, to be closed before that stops */
 ZnsGuest *zns_open(ZnsGuest *g, int slot);
 void zns_close(ZnsGuest *g);
+
+/*
+ * What follows may take so many seconds; 0: as long as it likes.  A QEMU that
+ * hangs answers nobody, so the test is ended by a signal.
+ */
+void zns_set_timeout(unsigned seconds);
 
 /* An image with the zones of the usual namespace; removed at exit */
 #define ZNS_IMAGE_SIZE "512k"
@@ -135,6 +147,11 @@ NvmeCmd zns_receive(ZnsGuest *g, uint64_t slba, uint8_t filter, bool partial,
 
 /* Sends a command; the answer is its id. */
 uint16_t zns_submit(ZnsGuest *g, ZnsQueue *q, const NvmeCmd *cmd);
+
+/* The same in two steps, for many at once, and a queue that is long enough */
+uint16_t zns_queue(ZnsGuest *g, ZnsQueue *q, const NvmeCmd *cmd);
+void zns_kick(ZnsGuest *g, ZnsQueue *q);
+ZnsQueue *zns_long_queue(ZnsGuest *g, uint16_t size);
 
 /* Waits for the next completion and leaves it in g->cqe; gives the status. */
 uint16_t zns_wait(ZnsGuest *g, ZnsQueue *q);

@@ -463,6 +463,10 @@ static void test_flush_format(void)
 
     assert_success(zns_write(g, Z(1), 16));
     assert_success(zns_do(g, zns_command(g, NVME_CMD_FLUSH, 0)));
+    /* One with other blocks, and one with metadata */
+    format.cdw10 = cpu_to_le32(4);
+    assert_status(zns_admin(g, format), NVME_INVALID_FORMAT);
+    format.cdw10 = cpu_to_le32(1);
     assert_status(zns_admin(g, format), NVME_INVALID_FORMAT);
     assert_zone(g, 1, IMPLICITLY_OPEN, Z(1) + 16);
     zns_stop(g);

@@ -6,6 +6,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qemu/cutils.h"
 #include "nvme-zns-guest.h"
 #include "virtio-blk-zoned-guest.h"
 
@@ -249,6 +250,89 @@ static void test_extension_refused(void)
     zns_stop(g);
 }
 
+/* Format NVM, with the format that the namespace has */
+static uint16_t format(ZnsGuest *g, uint32_t nsid)
+{
+    NvmeCmd cmd = zns_command(g, NVME_ADM_CMD_FORMAT_NVM, 0);
+
+    cmd.nsid = cpu_to_le32(nsid);
+    return zns_admin(g, cmd);
+}
+
+/* A format resets what can be reset, and takes extensions and data. */
+static void test_format(void)
+{
+    const char *image = new_extended_image();
+    ZnsGuest *g;
+    NvmeCmd other;
+    uint8_t data[512];
+
+    zns_image_set_zone(image, 5, NVME_ZONE_STATE_READ_ONLY, Z(5) + 8);
+    zns_image_set_zone(image, 6, NVME_ZONE_STATE_OFFLINE, Z(6));
+    g = zns_start_image(&(ZnsMachine) { .image = image });
+    other = zns_command(g, NVME_ADM_CMD_FORMAT_NVM, 0);
+    for (int i = 0; i < 2; i++) {
+        qtest_memset(g->qts, g->buffer, 'f', 4096);
+        assert_success(extend(g, 0, 'a'));
+        assert_success(zns_write(g, Z(1), 8));
+        assert_success(zns_manage(g, NVME_ZONE_ACTION_FINISH, Z(3)));
+        /* Protection information needs metadata. */
+        other.cdw10 = cpu_to_le32(1 << 5);
+        assert_status(zns_admin(g, other), NVME_INVALID_FORMAT);
+        assert_zone(g, 1, IMPLICITLY_OPEN, Z(1) + 8);
+
+        assert_success(format(g, i ? NVME_NSID_BROADCAST : 1));
+        for (int zone = 0; zone < 5; zone++) {
+            assert_zone(g, zone, EMPTY, Z(zone));
+        }
+        assert_zone(g, 5, READ_ONLY, NO_WP);
+        assert_zone(g, 6, OFFLINE, NO_WP);
+        assert_extensions(g, "        ");
+        assert_success(zns_read(g, Z(1), 8));
+        qtest_memread(g->qts, g->buffer, data, sizeof(data));
+        g_assert_true(buffer_is_zero(data, sizeof(data)));
+    }
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
+/* Where the file has the zone table, in sectors */
+#define TABLE_SECTOR 8
+
+/* A format that fails does not leave the namespace as one that is formatted. */
+static void test_format_failed(void)
+{
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) {
+        .image = zns_image_new(),
+        .rules = ",inject-error.0.event=none,inject-error.0.iotype=write,"
+                 "inject-error.0.errno=5,inject-error.0.once=on,"
+                 "inject-error.0.sector=" stringify(TABLE_SECTOR),
+    });
+    const char *image = zoned_image_new("zone_size=64k", "64k");
+
+    assert_success(zns_write(g, Z(1), 8));
+    assert_status(format(g, 1), NVME_INTERNAL_DEV_ERROR);
+    assert_success(zns_read(g, Z(1), 8));
+    assert_success(format(g, 1));
+    assert_zone(g, 1, EMPTY, Z(1));
+    zns_assert_usable(g);
+    zns_stop(g);
+
+    g = zns_start_image(&(ZnsMachine) {
+        .image = zns_image_new(), .node = ",read-only=on",
+    });
+    assert_status(format(g, 1), NVME_NS_WRITE_PROTECTED);
+    assert_success(zns_read(g, Z(1), 8));
+    zns_stop(g);
+
+    /* The only zone cannot be reset. */
+    zns_image_set_zone(image, 0, NVME_ZONE_STATE_READ_ONLY, 8);
+    g = zns_start_image(&(ZnsMachine) { .image = image });
+    assert_success(format(g, 1));
+    assert_zone(g, 0, READ_ONLY, NO_WP);
+    zns_stop(g);
+}
+
 /* An extended report of all zones, with room for @room of them */
 static NvmeCmd receive_extended(ZnsGuest *g, uint8_t filter, int room)
 {
@@ -331,6 +415,46 @@ static void test_long_report(void)
     zns_stop(g);
 }
 
+/* The most memory that QEMU has had, in KiB */
+static unsigned long peak_memory(ZnsGuest *g)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/status",
+                                            qtest_pid(g->qts));
+    g_autofree char *status = NULL;
+    const char *line;
+
+    g_assert_true(g_file_get_contents(path, &status, NULL, NULL));
+    line = strstr(status, "VmHWM:");
+    g_assert_nonnull(line);
+    return strtoul(line + strlen("VmHWM:"), NULL, 10);
+}
+
+#define NR_REPORTS 2000
+
+/* However many reports are in flight: they have the memory of one. */
+static void test_many_reports(void)
+{
+    ZnsGuest *g = start_long();
+    NvmeCmd report = receive_extended(g, NVME_ZONE_REPORT_ALL, 1);
+    ZnsQueue *q = zns_long_queue(g, NR_REPORTS + 1);
+    unsigned long before = peak_memory(g);
+
+    for (int i = 0; i < NR_REPORTS; i++) {
+        zns_queue(g, q, &report);
+    }
+    zns_kick(g, q);
+    /* Each report has had a batch, or is about to have one. */
+    for (int i = 0; i < 100; i++) {
+        assert_success(zns_read(g, 0, 8));
+    }
+    /* A fourth of what they would have if each had its own */
+    g_assert_cmpuint(peak_memory(g) - before, <, NR_REPORTS * 35 / 4);
+    zns_reset(g);
+    zns_enable(g);
+    assert_success(zns_read(g, 0, 8));
+    zns_stop(g);
+}
+
 /* Such reports are aborted, or the controller is reset, between batches. */
 static void test_long_report_cancel(void)
 {
@@ -365,5 +489,8 @@ int main(int argc, char **argv)
     qtest_add_func("nvme-zoned/extension-unread", test_extension_unread);
     qtest_add_func("nvme-zoned/long-report", test_long_report);
     qtest_add_func("nvme-zoned/long-report-cancel", test_long_report_cancel);
+    qtest_add_func("nvme-zoned/many-reports", test_many_reports);
+    qtest_add_func("nvme-zoned/format", test_format);
+    qtest_add_func("nvme-zoned/format-failed", test_format_failed);
     return g_test_run();
 }

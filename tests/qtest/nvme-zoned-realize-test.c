@@ -4,7 +4,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/units.h"
 #include "qobject/qdict.h"
+#include "qobject/qlist.h"
 #include "nvme-zns-guest.h"
 #include "virtio-blk-zoned-guest.h"
 
@@ -81,6 +83,56 @@ static void test_contradiction(void)
     for (int i = 0; i < ARRAY_SIZE(cases); i++) {
         assert_refused(image, cases[i].option, cases[i].why);
     }
+}
+
+static void assert_zone_size(QTestState *qts, const char *path, int64_t size)
+{
+    QDict *answer = qtest_qmp(qts, "{ 'execute': 'qom-get', 'arguments': {"
+                              " 'path': %s, 'property': 'zoned.zone_size' } }",
+                              path);
+
+    g_assert_cmpint(qdict_get_int(answer, "return"), ==, size);
+    qobject_unref(answer);
+}
+
+/*
+ * The default of an option, which is that of zones in memory, is what it has
+ * always been; given for all devices, it is given.
+ */
+static void test_default(void)
+{
+    g_autofree char *args = g_strdup_printf(
+        "-machine pc -nodefaults " ZNS_DISK "-device nvme,id=one,serial=zoned "
+        "-blockdev driver=null-co,node-name=null,size=536870912 "
+        "-device nvme-ns,id=zoned,bus=one,drive=disk "
+        "-device nvme-ns,id=plain,bus=one,drive=null", zns_image_new());
+    g_autofree char *given = g_strdup_printf(
+        "-global nvme-ns.zoned.zone_size=128M " ZNS_DISK ZNS_ONE ZNS_NS,
+        zns_image_new());
+    QTestState *qts = qtest_init(args);
+    QDict *answer = qtest_qmp(qts, "{ 'execute': 'device-list-properties',"
+                              " 'arguments': { 'typename': 'nvme-ns' } }");
+    QList *properties = qdict_get_qlist(answer, "return");
+    const QListEntry *entry;
+    int found = 0;
+
+    QLIST_FOREACH_ENTRY(properties, entry) {
+        QDict *property = qobject_to(QDict, qlist_entry_obj(entry));
+
+        if (g_str_equal(qdict_get_str(property, "name"), "zoned.zone_size")) {
+            g_assert_cmpstr(qdict_get_str(property, "type"), ==, "size");
+            g_assert_cmpint(qdict_get_int(property, "default-value"), ==,
+                            128 * MiB);
+            found++;
+        }
+    }
+    g_assert_cmpint(found, ==, 1);
+    qobject_unref(answer);
+    assert_zone_size(qts, "/machine/peripheral/plain", 128 * MiB);
+    assert_zone_size(qts, "/machine/peripheral/zoned", 128 * MiB);
+    qtest_quit(qts);
+    assert_options_message(given, "zoned.zone_size=134217728 contradicts the "
+                           "drive, whose zone size is 65536");
 }
 
 /* The node closes zones, whatever the controller is told. */
@@ -192,6 +244,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     qtest_add_func("nvme-zoned/contradiction", test_contradiction);
+    qtest_add_func("nvme-zoned/default", test_default);
     qtest_add_func("nvme-zoned/auto-transition", test_auto_transition);
     qtest_add_func("nvme-zoned/auto-transition-shared",
                    test_auto_transition_shared);

@@ -6,6 +6,8 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
 #include "nvme-zns-guest.h"
 #include "virtio-blk-zoned-guest.h"
 
@@ -270,6 +272,139 @@ static void test_durable_copy(void)
     zns_stop(g);
 }
 
+/* It takes one flush: here, what comes after some of them fails. */
+static void test_copy_one_flush(void)
+{
+    ZnsGuest *g = zns_start_image(&(ZnsMachine) {
+        .image = zns_image_new(),
+        .rules = ",set-state.0.event=flush_to_disk,set-state.0.state=1,"
+                 "set-state.0.new_state=2,"
+                 "set-state.1.event=flush_to_disk,set-state.1.state=2,"
+                 "set-state.1.new_state=3,"
+                 "inject-error.0.event=flush_to_disk,inject-error.0.state=3,"
+                 "inject-error.0.errno=5",
+    });
+    NvmeCmd copy = zns_copy(g, Z(1), 4, Z(2));
+    NvmeCopySourceRangeFormat0_2 range;
+
+    qtest_memread(g->qts, g->list, &range, sizeof(range));
+    for (int i = 0; i < 8; i++) {
+        qtest_memwrite(g->qts, g->list + i * sizeof(range), &range,
+                       sizeof(range));
+    }
+    copy.cdw12 = cpu_to_le32(ZNS_FUA | 7);
+    assert_success(zns_write(g, Z(1), 8));
+    assert_success(zns_do(g, copy));
+    assert_zone(g, 2, IMPLICITLY_OPEN, Z(2) + 32);
+    zns_stop(g);
+}
+
+#define VM_STATE "-blockdev driver=qcow2,node-name=vm,file.driver=file," \
+                 "file.filename=%s "
+
+static char *qcow2_new(void)
+{
+    /* Its name will do. */
+    char *path = zns_image_new();
+    g_autofree char *line = g_strdup_printf(
+        "%s create -q -f qcow2 %s 64M", getenv("QTEST_QEMU_IMG"), path);
+    g_autoptr(GError) error = NULL;
+    int status;
+
+    g_spawn_command_line_sync(line, NULL, NULL, &status, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(status, ==, 0);
+    return path;
+}
+
+/* Waits for a job to end, with this error, or without any if it is NULL. */
+static void wait_job(QTestState *qts, const char *id, const char *error)
+{
+    for (;;) {
+        QDict *answer = qtest_qmp(qts, "{ 'execute': 'query-jobs' }");
+        QDict *job = qobject_to(QDict, qlist_peek(qdict_get_qlist(answer,
+                                                                  "return")));
+        bool is_over = g_str_equal(qdict_get_str(job, "status"), "concluded");
+
+        if (is_over) {
+            g_assert_cmpstr(qdict_get_try_str(job, "error"), ==, error);
+        }
+        qobject_unref(answer);
+        if (is_over) {
+            break;
+        }
+        g_usleep(1000);
+    }
+    qtest_qmp_assert_success(qts, "{ 'execute': 'job-dismiss',"
+                             " 'arguments': { 'id': %s } }", id);
+}
+
+/* An image with the snapshot "s" of a machine that has no NVMe controller */
+static char *vm_state_new(void)
+{
+    char *image = qcow2_new();
+    g_autofree char *args = g_strdup_printf("-machine pc -nodefaults " VM_STATE,
+                                            image);
+    QTestState *qts = qtest_init(args);
+
+    qtest_qmp_assert_success(
+        qts, "{ 'execute': 'snapshot-save', 'arguments': { 'job-id': 'save',"
+        " 'tag': 's', 'vmstate': 'vm', 'devices': [ 'vm' ] } }");
+    wait_job(qts, "save", NULL);
+    qtest_quit(qts);
+    return image;
+}
+
+/* Loads that snapshot, which resets all devices while drives are drained. */
+static void load_vm_state(ZnsGuest *g, const char *error)
+{
+    zns_set_timeout(30);
+    qtest_qmp_assert_success(
+        g->qts, "{ 'execute': 'snapshot-load', 'arguments': {"
+        " 'job-id': 'load', 'tag': 's', 'vmstate': 'vm',"
+        " 'devices': [ 'vm' ] } }");
+    wait_job(g->qts, "load", error);
+    zns_set_timeout(0);
+}
+
+/* The machine is reset in a drained section: open zones are closed behind it */
+static void test_load_snapshot(void)
+{
+    g_autofree char *args = g_strdup_printf(VM_STATE ZNS_DISK ZNS_ONE ZNS_NS,
+                                            vm_state_new(), zns_image_new());
+    ZnsGuest *g = zns_start(args);
+
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_OPEN, Z(0)));
+    assert_success(zns_write(g, Z(1), 8));
+    /* The machine was one without a controller. */
+    load_vm_state(g, "Error -22 while loading VM state");
+    qtest_qmp_assert_success(g->qts, "{ 'execute': 'cont' }");
+    zns_reopen(g);
+    assert_zone(g, 0, EMPTY, Z(0));
+    assert_zone(g, 1, CLOSED, Z(1) + 8);
+    zns_assert_usable(g);
+    zns_stop(g);
+}
+
+/* A controller that is to be unplugged goes in such a reset. */
+static void test_load_snapshot_unplug(void)
+{
+    g_autofree char *args = g_strdup_printf(
+        VM_STATE ZNS_DISK "-device nvme,id=one,serial=zoned,addr=4,drive=disk",
+        vm_state_new(), zns_image_new());
+    ZnsGuest *g = zns_start(args);
+    QTestState *qts = g->qts;
+
+    assert_success(zns_manage(g, NVME_ZONE_ACTION_OPEN, Z(0)));
+    qtest_qmp_assert_success(qts, "{ 'execute': 'device_del',"
+                             " 'arguments': { 'id': 'one' } }");
+    load_vm_state(g, NULL);
+    qtest_qmp_eventwait(qts, "DEVICE_DELETED");
+    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-del',"
+                             " 'arguments': { 'node-name': 'disk' } }");
+    zns_stop_unplugged(g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -280,7 +415,11 @@ int main(int argc, char **argv)
     qtest_add_func("nvme-zoned/reset-in-flight", test_reset_in_flight);
     qtest_add_func("nvme-zoned/cancel", test_cancel);
     qtest_add_func("nvme-zoned/restart", test_restart);
+    qtest_add_func("nvme-zoned/load-snapshot", test_load_snapshot);
+    qtest_add_func("nvme-zoned/load-snapshot-unplug",
+                   test_load_snapshot_unplug);
     qtest_add_func("nvme-zoned/durable", test_durable);
     qtest_add_func("nvme-zoned/durable-copy", test_durable_copy);
+    qtest_add_func("nvme-zoned/copy-one-flush", test_copy_one_flush);
     return g_test_run();
 }

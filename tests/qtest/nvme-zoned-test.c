@@ -110,6 +110,26 @@ static void test_image_append_limit(void)
     zns_stop(g);
 }
 
+/*
+ * The limit is one for the controller: that of the namespace that can have
+ * less.
+ */
+static void test_shared_append_limit(void)
+{
+    g_autofree char *args = g_strdup_printf(
+        "-blockdev driver=zoned,node-name=small,file.driver=file,"
+        "file.filename=%s " ZNS_DISK
+        "-device nvme,id=nvme,serial=zoned,addr=4 "
+        "-device nvme-ns,bus=nvme,drive=disk,nsid=1 "
+        "-device nvme-ns,bus=nvme,drive=small,nsid=2",
+        zoned_image_new("zone_size=64k,max_append_sectors=40", "512k"),
+        zns_image_new());
+    ZnsGuest *g = zns_start(args);
+
+    zns_assert_append_limit(g);
+    zns_stop(g);
+}
+
 /* Blocks of 4 KiB */
 static void test_large_blocks(void)
 {
@@ -293,6 +313,7 @@ int main(int argc, char **argv)
     qtest_add_func("nvme-zoned/cross-compare", test_cross_compare);
     qtest_add_func("nvme-zoned/controller-memory", test_controller_memory);
     qtest_add_func("nvme-zoned/image-append-limit", test_image_append_limit);
+    qtest_add_func("nvme-zoned/shared-append-limit", test_shared_append_limit);
     qtest_add_func("nvme-zoned/large-blocks", test_large_blocks);
     qtest_add_func("nvme-zoned/read-only", test_read_only);
     qtest_add_func("nvme-zoned/host-error", test_host_error);
