@@ -190,7 +190,9 @@ static void on_timeout(int signal)
 
 void zns_set_timeout(unsigned seconds)
 {
-    signal(SIGALRM, on_timeout);
+    const struct sigaction action = { .sa_handler = on_timeout };
+
+    sigaction(SIGALRM, &action, NULL);
     alarm(seconds);
 }
 

@@ -422,11 +422,14 @@ static unsigned long peak_memory(ZnsGuest *g)
                                             qtest_pid(g->qts));
     g_autofree char *status = NULL;
     const char *line;
+    unsigned long kib;
 
     g_assert_true(g_file_get_contents(path, &status, NULL, NULL));
     line = strstr(status, "VmHWM:");
     g_assert_nonnull(line);
-    return strtoul(line + strlen("VmHWM:"), NULL, 10);
+    g_assert_cmpint(qemu_strtoul(line + strlen("VmHWM:"), &line, 10, &kib), ==,
+                    0);
+    return kib;
 }
 
 #define NR_REPORTS 2000
