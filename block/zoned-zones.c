@@ -179,13 +179,6 @@ void zoned_zones_mark_all_dirty(ZonedZones *z)
     bitmap_set(z->dirty, 0, z->nr_dirty);
 }
 
-void zoned_zones_mark_clean(ZonedZones *z)
-{
-    bitmap_zero(z->dirty, nr_dirty_bits(z));
-    z->nr_dirty = 0;
-    z->nr_lingering = 0;
-}
-
 bool zoned_zones_is_dirty(const ZonedZones *z)
 {
     return z->nr_dirty > 0;
@@ -236,7 +229,9 @@ void zoned_zones_begin_load(ZonedZones *z)
                      zoned_zones_ext_valid(z, i));
         }
     }
-    zoned_zones_mark_clean(z);
+    bitmap_zero(z->dirty, nr_dirty_bits(z));
+    z->nr_dirty = 0;
+    z->nr_lingering = 0;
 }
 
 /* Does zone @i, written up to @end, have nothing to be CLOSED for? */

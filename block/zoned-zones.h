@@ -216,9 +216,6 @@ void zoned_zones_mark_dirty(ZonedZones *z, uint32_t i);
 /* No zone is known to be in the image as it is. */
 void zoned_zones_mark_all_dirty(ZonedZones *z);
 
-/* All zones are as in the image, or need not be. */
-void zoned_zones_mark_clean(ZonedZones *z);
-
 /* Is there a zone that is not as in the image? */
 bool zoned_zones_is_dirty(const ZonedZones *z);
 
