@@ -22,6 +22,7 @@ CONFIGURE_SANITIZE=("${CONFIGURE_PLAIN[@]}" --without-default-devices
     --extra-cflags=-fno-omit-frame-pointer)
 
 BENCH=tests/bench/zoned-bench
+BENCH_MODEL=tests/unit/test-block-backend
 
 # The race detector, for what has threads of its own
 CONFIGURE_RACE=(--disable-system --disable-user --enable-tsan)
@@ -30,6 +31,12 @@ CONFIGURE_RACE=(--disable-system --disable-user --enable-tsan)
 SANITIZE_DEVICES=(I440FX VIRTIO_PCI VIRTIO_BLK NVME_PCI)
 
 TOOLS=(qemu-img qemu-io qemu-nbd storage-daemon/qemu-storage-daemon)
+
+# log_name DIR: what the logs of a build folder are called
+log_name() {
+    local name=${1#"$BUILD"/}
+    echo "${name//\//-}"
+}
 
 # configure_tree TREE DIR VARIANT: only if DIR is not yet configured like this
 configure_tree() {
@@ -58,7 +65,7 @@ configure_tree() {
     rm -rf "$dir"
     mkdir -p "$dir"
     (cd "$dir" &&
-        logged "configure-${dir##*/}" "$tree/configure" "${arguments[@]}")
+        logged "configure-$(log_name "$dir")" "$tree/configure" "${arguments[@]}")
     # Programs run from a build folder look for firmware below qemu-bundle.
     mkdir -p "$dir/qemu-bundle/usr"
     ln -sfn /usr/share "$dir/qemu-bundle/usr/share"
@@ -91,21 +98,39 @@ qtests() {
     echo tests/unit/test-block-backend
 }
 
-# compile_tree TREE DIR VARIANT
+# QEMU's own unit tests of the block layer
+block_unit_tests() {
+    sed -nE "/'test-zoned/d
+        s/^ *'(test-[a-z-]+)': \[testblock\].*/tests\/unit\/\1/p
+        s/^ *'(test-nested-aio-poll)':.*/tests\/unit\/\1/p" \
+        "$1/tests/unit/meson.build"
+}
+
+# QEMU's own qtests of disks; virtio-blk's and NVMe's are in qos-test.
+DISK_QTESTS=(qos-test drive_del-test hd-geo-test ide-test ahci-test fdc-test)
+
+# compile_tree TREE DIR VARIANT [WITH-TESTS]
 compile_tree() {
-    local tree=$1 dir=$2 log=$LOG/compile-${2##*/}.log
+    local tree=$1 dir=$2 log
     local -a targets=("${TOOLS[@]}")
+    log=$LOG/compile-$(log_name "$dir").log
     mapfile -t -O ${#targets[@]} targets < <(unit_tests "$tree")
     local kind=$3
     # A sanitized qemu-system takes minutes more: only for who asks for it.
     [ -z "${SANITIZE_SYSTEM-}" ] || kind+=-system
     case $kind in
     plain*) targets+=(qemu-system-x86_64 "$BENCH") ;;&
+    # The project's benchmark is linked with what this test is linked with.
+    unpatched*) targets+=(qemu-system-x86_64 "$BENCH_MODEL") ;;
     sanitize-system) targets+=(qemu-system-x86_64) ;;&
     plain* | sanitize-system)
         mapfile -t -O ${#targets[@]} targets < <(qtests "$tree") ;;
     race*) targets=("$BENCH") ;;
     esac
+    if [ -n "${4-}" ]; then
+        mapfile -t -O ${#targets[@]} targets < <(block_unit_tests "$tree")
+        targets+=("${DISK_QTESTS[@]/#/tests/qtest/}")
+    fi
     say "compiling in ${dir#"$ROOT"/}"
     if ! NINJA_STATUS='[%f/%t] ' ninja -C "$dir" "${targets[@]}" \
         </dev/null 2>&1 | tee "$log" | progress

@@ -5,7 +5,8 @@
 The tree becomes: the source as it is, the project's files at the same paths,
 and the project's patches applied in order. Only files whose content changes
 are written, so that what is compiled next is what changed. When a patch does
-not apply, nothing in the tree is touched.
+not apply, nothing in the tree is touched. Without a project, the tree is the
+source as it is.
 """
 
 import argparse
@@ -138,6 +139,7 @@ def update(source, target):
 def prepare(source, project, tree, version):
     """Returns (complaints, changed paths)."""
     wanted = {path: source / path for path in source_files(source)}
+    series = patch_series(project, version) if project else []
     with tempfile.TemporaryDirectory(dir=tree.parent) as name:
         staging = Path(name)
 
@@ -145,10 +147,9 @@ def prepare(source, project, tree, version):
             if path in wanted and not os.path.lexists(staging / path):
                 copy(wanted[path], staging / path)
 
-        for path in project_files(project):
+        for path in project_files(project) if project else []:
             wanted[path] = project / path
-        complaints = apply_patches(patch_series(project, version), staging,
-                                   fetch)
+        complaints = apply_patches(series, staging, fetch)
         if complaints:
             return complaints, []
         for path in files_below(staging, lambda rel: False):
@@ -177,7 +178,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--source', type=Path, required=True,
                         help='QEMU source, only read')
-    parser.add_argument('--project', type=Path, required=True)
+    parser.add_argument('--project', type=Path)
     parser.add_argument('--tree', type=Path, required=True,
                         help='the tree to make')
     parser.add_argument('--version', required=True,
