@@ -10,10 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+from guest_of_qtest import BATCH, IN, OUT, Guest
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDER = ROOT / 'build' / 'bench'
 BIN = ROOT / 'build' / 'bin'
-PROGRAM = ROOT / 'build' / '10.0' / 'tests' / 'bench' / 'zoned-bench'
+OURS = ROOT / 'build' / '10.0'
+UNPATCHED = ROOT / 'build' / 'unpatched' / '10.0'
+PROGRAM = 'tests/bench/zoned-bench'
 
 # Seconds that one run of a contestant is meant to take
 RUN_TIME = 0.4
@@ -35,8 +39,39 @@ def run(*command):
     return done.stdout
 
 
-class Image:
-    """A contestant: an image of a format, and how it is opened."""
+class Disk:
+    """A contestant: a block node, and the build whose block layer it has."""
+
+    build = OURS
+
+    def unpatched(self):
+        """The same in a build without this project."""
+        disk = copy.copy(self)
+        disk.build = UNPATCHED
+        return disk
+
+    def node(self, delay=False):
+        """Its options."""
+        raise NotImplementedError
+
+    def blockdev(self):
+        """Those of -blockdev, for a disk without the host's cache."""
+        return self.node()
+
+
+class Null(Disk):
+    """A disk that does nothing: what is measured is the way to it."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def node(self, delay=False):
+        assert not delay
+        return f'driver=null-co,size={self.size},read-zeroes=off'
+
+
+class Image(Disk):
+    """An image of a format, and how it is opened."""
 
     def __init__(self, name, fmt, size, options=(), folder=FOLDER):
         self.name = name
@@ -67,6 +102,9 @@ class Image:
                 # has its blocks.
                 + f'{below}.discard=ignore')
 
+    def blockdev(self):
+        return self.node() + ',file.cache.direct=on,file.aio=native'
+
     def fill(self, size):
         """Gives the file its blocks: a file system takes time for that."""
         measure(self, op='write', size=1 << 20, count=size >> 20, direct=True)
@@ -84,7 +122,8 @@ def arguments(image, delay=None, direct=False, **options):
 
 def measure(image, prefix=(), **options):
     """One run: what the program says of it."""
-    return json.loads(run(*prefix, PROGRAM, *arguments(image, **options)))
+    return json.loads(run(*prefix, image.build / PROGRAM,
+                          *arguments(image, **options)))
 
 
 def rate(image, **options):
@@ -100,6 +139,12 @@ def calibrated(image, limit, **options):
                                    * RUN_TIME)))
 
 
+def collected(out):
+    """The instructions in a file of callgrind."""
+    return int(re.search(r'^(?:totals|summary): (\d+)', out.read_text(),
+                         re.M)[1])
+
+
 def instructions(image, counts=(2000, 6000), **options):
     """Instructions of a request, as the difference of two runs says."""
     totals = []
@@ -109,9 +154,34 @@ def instructions(image, counts=(2000, 6000), **options):
         out = FOLDER / 'callgrind.out'
         measure(image, ('valgrind', '-q', '--tool=callgrind',
                         f'--callgrind-out-file={out}'), count=count, **options)
-        totals.append(int(re.search(r'^(?:totals|summary): (\d+)',
-                                    out.read_text(), re.M)[1]))
+        totals.append(collected(out))
     return (totals[1] - totals[0]) / (counts[1] - counts[0])
+
+
+def device_instructions(disk, folder=FOLDER, batches=(2, 12)):
+    """
+    Instructions of a 4 KiB request of a guest, by virtio-blk and what is below
+    it: a dictionary of operations. Callgrind counts anew at each of these
+    commands, and once more when the QMP connection begins.
+    """
+    out = folder / 'callgrind.out'
+    with Guest(disk.build / 'qemu-system-x86_64', disk.blockdev(), folder,
+               ('valgrind', '-q', '--tool=callgrind',
+                f'--callgrind-out-file={out}',
+                '--dump-before=qmp_query_version')) as guest:
+        for kind in (OUT, IN):
+            guest.describe(kind)
+            # What is done at first only
+            guest.run(2)
+            for number in batches:
+                guest.qmp.command('query-version')
+                guest.run(number)
+            guest.qmp.command('query-version')
+    counts = [collected(out.with_name(f'callgrind.out.{n}'))
+              for n in (3, 4, 6, 7)]
+    per = (batches[1] - batches[0]) * BATCH
+    return {'write': (counts[1] - counts[0]) / per,
+            'read': (counts[3] - counts[2]) / per}
 
 
 def calls(image, name, **options):
@@ -181,7 +251,7 @@ class Report:
 
     def text(self):
         """All of it."""
-        head = (f"{'':<46} {'zoned':>11} {'other':>11} {'ratio':>8} "
+        head = (f"{'':<46} {'ours':>11} {'other':>11} {'ratio':>8} "
                 f"{'least':>8} {'most':>8}  must be")
         return '\n'.join([head, *map(self.line, self.rows)])
 

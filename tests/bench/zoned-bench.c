@@ -4,8 +4,8 @@
  * Runs one benchmark on one image and prints a line of JSON.  It works on
  * images of any format: on one without zones, it writes where it would if there
  * were zones.  What qemu-img bench lacks: appends, many zones, many threads,
- * writers that flush, zone operations, opening; and the requests of a depth are
- * sent in the order of their addresses, which a zone needs.
+ * writers that flush, zone operations, opening, a drain; and the requests of a
+ * depth are sent in the order of their addresses, which a zone needs.
  *
  * A worker is a coroutine that has one request in flight.  A thread has a
  * number of workers and a number of streams; a stream is written from one end
@@ -41,10 +41,14 @@
 /* Before requests are timed */
 #define REST_US (G_USEC_PER_SEC / 5)
 
+/* With --drain: until all workers of all threads are at it */
+#define WARM_UP_US (G_USEC_PER_SEC / 20)
+
 typedef enum BenchOp {
     OP_WRITE,
     OP_APPEND,
     OP_READ,
+    OP_OVERWRITE,
     OP_MIXED,
     OP_OPEN,
     OP_REPORT,
@@ -56,6 +60,7 @@ static const char *const op_names[OP__MAX] = {
     [OP_WRITE] = "write",
     [OP_APPEND] = "append",
     [OP_READ] = "read",
+    [OP_OVERWRITE] = "overwrite",
     [OP_MIXED] = "mixed",
     [OP_OPEN] = "open",
     [OP_REPORT] = "report",
@@ -70,12 +75,13 @@ typedef struct Options {
     bool io_uring;
     uint64_t count;             /* requests of all threads together */
     uint64_t size;              /* bytes of a request */
-    uint64_t range;             /* bytes of the image that are read */
+    uint64_t range;             /* bytes that are read or overwritten */
     uint64_t zone_size;         /* bytes, for an image that has no zones */
     uint32_t depth;             /* workers of each thread */
     uint32_t streams;           /* of all threads together */
     uint32_t threads;           /* 0: everything in the main thread */
     uint32_t flush_every;       /* a worker flushes after so many; 0: never */
+    uint64_t drain_ms;          /* before and after a drain; 0: none */
 } Options;
 
 static Options options = {
@@ -101,7 +107,7 @@ typedef struct BenchThread {
     Stream *streams;
     uint32_t nr_streams;
     uint32_t next_stream;
-    uint64_t requests_left;
+    uint64_t requests_left;     /* read by the main thread, with --drain */
     uint64_t flushes;
     uint64_t random;
 } BenchThread;
@@ -116,6 +122,14 @@ static uint64_t zone_size;
 static uint64_t zone_capacity;
 static BenchThread threads[MAX_THREADS];
 static uint32_t nr_running;
+static bool enough;             /* with --drain: it is measured */
+
+typedef struct Result {
+    double seconds;
+    uint64_t flushes;
+    double before;              /* requests in a second, before a drain */
+    double after;
+} Result;
 
 static G_NORETURN void G_GNUC_PRINTF(1, 2) fail(const char *fmt, ...)
 {
@@ -217,7 +231,7 @@ static uint64_t random_below(BenchThread *thread, uint64_t n)
 }
 
 /* A request's place in the range */
-static int64_t next_read(BenchThread *thread)
+static int64_t next_random(BenchThread *thread)
 {
     return random_below(thread, options.range / options.size) * options.size;
 }
@@ -269,7 +283,9 @@ static int coroutine_fn do_request(BenchThread *thread, QEMUIOVector *qiov)
         offset = next_write(thread);
         return blk_co_zone_append(blk, &offset, qiov, 0);
     case OP_READ:
-        return blk_co_preadv(blk, next_read(thread), qiov->size, qiov, 0);
+        return blk_co_preadv(blk, next_random(thread), qiov->size, qiov, 0);
+    case OP_OVERWRITE:
+        return blk_co_pwritev(blk, next_random(thread), qiov->size, qiov, 0);
     case OP_MIXED:
         return do_mixed(thread, qiov);
     default:
@@ -285,8 +301,8 @@ static void coroutine_fn worker_co(void *opaque)
     uint32_t unflushed = 0;
     int ret;
 
-    while (thread->requests_left > 0) {
-        thread->requests_left--;
+    while (thread->requests_left > 0 && !qatomic_read(&enough)) {
+        qatomic_set(&thread->requests_left, thread->requests_left - 1);
         ret = do_request(thread, &qiov);
         if (ret < 0) {
             fail("%s failed: %s", op_names[options.op], strerror(-ret));
@@ -338,24 +354,55 @@ static uint64_t share(uint64_t total, uint32_t i, uint32_t n)
     return total / n + (i < total % n);
 }
 
-static uint64_t run_requests(void)
+static uint64_t requests_left(void)
+{
+    uint64_t n = 0;
+
+    for (uint32_t i = 0; i < options.threads; i++) {
+        n += qatomic_read(&threads[i].requests_left);
+    }
+    return n;
+}
+
+/* Requests in a second, of all threads, for so long as was asked for */
+static double current_rate(void)
+{
+    int64_t start = get_clock();
+    uint64_t left = requests_left();
+
+    g_usleep(options.drain_ms * 1000);
+    return (left - requests_left()) / ((get_clock() - start) / 1e9);
+}
+
+/* The workers go on, and do not know of the drain. */
+static void measure_drain(Result *result)
+{
+    g_usleep(WARM_UP_US);
+    result->before = current_rate();
+    blk_drain(blk);
+    result->after = current_rate();
+    qatomic_set(&enough, true);
+}
+
+static void run_requests(Result *result)
 {
     uint32_t n = MAX(options.threads, 1);
-    uint64_t flushes = 0;
 
     nr_running = n * options.depth;
     for (uint32_t i = 0; i < n; i++) {
         aio_bh_schedule_oneshot(thread_context(&threads[i]), start_workers,
                                 &threads[i]);
     }
+    if (options.drain_ms) {
+        measure_drain(result);
+    }
     /* Not AIO_WAIT_WHILE(): while it waits, each request costs more. */
     while (qatomic_read(&nr_running) > 0) {
         aio_poll(qemu_get_aio_context(), true);
     }
     for (uint32_t i = 0; i < n; i++) {
-        flushes += threads[i].flushes;
+        result->flushes += threads[i].flushes;
     }
-    return flushes;
 }
 
 static void setup_threads(void)
@@ -526,32 +573,30 @@ static void get_geometry(void)
     }
 }
 
-static double run(uint64_t *flushes)
+static void run(Result *result)
 {
-    double seconds;
-
     if (options.op == OP_OPEN) {
-        return time_calls(open_and_read, NULL);
+        result->seconds = time_calls(open_and_read, NULL);
+        return;
     }
 
     blk = open_image();
     get_geometry();
     if (options.op == OP_REPORT) {
-        seconds = time_calls(report_all, NULL);
+        result->seconds = time_calls(report_all, NULL);
     } else if (options.op == OP_RESET) {
-        seconds = time_calls(reset_all, finish_all);
+        result->seconds = time_calls(reset_all, finish_all);
     } else {
         int64_t start;
 
         prepare();
         setup_threads();
         start = get_clock();
-        *flushes = run_requests();
-        seconds = (get_clock() - start) / 1e9;
+        run_requests(result);
+        result->seconds = (get_clock() - start) / 1e9;
         end_threads();
     }
     blk_unref(blk);
-    return seconds;
 }
 
 static void help(void)
@@ -561,11 +606,11 @@ static void help(void)
            "IMAGE is like driver=zoned,file.driver=file,file.filename=disk;\n"
            "a driver 'delay' is a filter whose flushes take --delay.\n"
            "\n"
-           "  --op OP             write, append, read (at random), mixed (all "
-           "sorts of\n"
-           "                      requests), open, report (of all zones), reset "
-           "(of all\n"
-           "                      zones, after a finish)\n"
+           "  --op OP             write, append, read and overwrite (at "
+           "random), mixed\n"
+           "                      (all sorts of requests), open, report (of all "
+           "zones),\n"
+           "                      reset (of all zones, after a finish)\n"
            "  --count N           requests; opens, reports, resets\n"
            "  --size BYTES        of a request\n"
            "  --depth N           requests in flight of each thread\n"
@@ -573,7 +618,9 @@ static void help(void)
            "  --threads N         0: in the main loop\n"
            "  --flush-every N     requests of a worker\n"
            "  --delay NS          of each flush, in filter 'delay'\n"
-           "  --range BYTES       that are read\n"
+           "  --range BYTES       that are read or overwritten\n"
+           "  --drain MS          not a --count: for MS before and after a "
+           "drain\n"
            "  --zone-size BYTES   for an image without zones\n"
            "  --direct            no host cache\n"
            "  --aio AIO           threads, native, io_uring\n");
@@ -622,6 +669,7 @@ static const struct option long_options[] = {
     { "zone-size", required_argument, NULL, 'Z' },
     { "direct", no_argument, NULL, 'n' },
     { "aio", required_argument, NULL, 'a' },
+    { "drain", required_argument, NULL, 'b' },
     { NULL }
 };
 
@@ -667,6 +715,9 @@ static void parse_option(int c, const char *name)
     case 'a':
         parse_aio(optarg);
         break;
+    case 'b':
+        options.drain_ms = parse_number(name, optarg);
+        break;
     default:
         exit(1);
     }
@@ -676,6 +727,7 @@ static void parse_options(int argc, char **argv)
 {
     Error *err = NULL;
     int c, index;
+    bool random;
 
     while ((c = getopt_long(argc, argv, "h", long_options, &index)) != -1) {
         parse_option(c, c == 'h' ? "help" : long_options[index].name);
@@ -689,8 +741,15 @@ static void parse_options(int argc, char **argv)
         fail("a thread needs a stream and a worker; at most %d threads",
              MAX_THREADS);
     }
-    if (options.op == OP_READ && options.range < options.size) {
+    random = options.op == OP_READ || options.op == OP_OVERWRITE;
+    if (random && options.range < options.size) {
         fail("--range is less than a request");
+    }
+    if (options.drain_ms) {
+        if (options.threads == 0 || !random) {
+            fail("--drain needs threads, and requests at random");
+        }
+        options.count = UINT64_MAX;
     }
     options.image = keyval_parse(argv[optind], NULL, NULL, &err);
     if (err) {
@@ -702,9 +761,8 @@ static void parse_options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    uint64_t flushes = 0;
+    Result result = { 0 };
     struct rusage usage;
-    double seconds;
 
     error_init(argv[0]);
     parse_options(argc, argv);
@@ -712,11 +770,13 @@ int main(int argc, char **argv)
     bdrv_register(&bdrv_delay);
     qemu_init_main_loop(&error_fatal);
 
-    seconds = run(&flushes);
+    run(&result);
     getrusage(RUSAGE_SELF, &usage);
     printf("{\"requests\": %" PRIu64 ", \"flushes\": %" PRIu64
-           ", \"seconds\": %.9f, \"maxrss\": %ld}\n", options.count, flushes,
-           seconds, usage.ru_maxrss * 1024);
+           ", \"seconds\": %.9f, \"before\": %.1f, \"after\": %.1f"
+           ", \"maxrss\": %ld}\n", options.count, result.flushes,
+           result.seconds, result.before, result.after,
+           usage.ru_maxrss * 1024);
     qobject_unref(options.image);
     return 0;
 }
