@@ -30,8 +30,6 @@ class QemuIoRound:
     """Plans commands, feeds them, and reads what was acknowledged."""
     # pylint: disable=too-many-instance-attributes
 
-    # pylint: disable=too-many-instance-attributes  # both ends of a pipe
-
     name = 'qemu-io'
 
     def __init__(self, rng: Random, programs: Path, path: Path,
