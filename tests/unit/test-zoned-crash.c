@@ -72,9 +72,11 @@ typedef struct Request {
     int64_t landed;             /* what is submitted later comes behind it */
     bool durable;               /* by a flush that is done */
     bool dropped;               /* by one that failed: later ones skip it */
+    bool untold;                /* and @author does not know yet */
+    Coroutine *author;          /* whose operation goes on, else NULL */
     int ret;
     Content *before;            /* what the cache had when it was submitted */
-    unsigned long *lost;        /* those that are not in the cache: a bit each */
+    unsigned long *lost;        /* sectors not in the cache: a bit each */
 
     /* In the image that is being made, these sectors are there: a bit each. */
     unsigned long *applied;
@@ -154,6 +156,7 @@ typedef struct Run {
     unsigned fault_percent;     /* of the requests fail */
     bool gives_up;              /* after a flush that failed, all others do */
     bool flush_failed;
+    unsigned nr_untold;         /* requests: until it is 0, flushes fail */
     BlockBackend *blk;
     BlockDriverState *standby;  /* of the next process, or NULL */
 
@@ -325,6 +328,7 @@ static Request *request_new(Run *r, RequestType type, int64_t offset,
     q->applied = bitmap_new(q->nr);
     q->before = g_new(Content, q->nr);
     q->lost = bitmap_new(q->nr);
+    q->author = qemu_coroutine_self();
     q->done = q->landed = JUDGE_NEVER;
     return q;
 }
@@ -340,30 +344,52 @@ static void request_free(gpointer opaque)
     g_free(q);
 }
 
+/* Nobody waits any more for what becomes of @q. */
+static void tell_one(Run *r, Request *q)
+{
+    q->author = NULL;
+    r->nr_untold -= q->untold;
+    q->untold = false;
+}
+
+/* @author knows what has become of its requests, or does not ask any more. */
+static void tell(Run *r, const Coroutine *author)
+{
+    for (guint i = 0; i < r->requests->len; i++) {
+        Request *q = g_ptr_array_index(r->requests, i);
+
+        if (q->author == author) {
+            tell_one(r, q);
+        }
+    }
+}
+
 /*
  * @flush is done.  If it has failed, the file may have dropped what it should
  * have made durable, as if it were not to be written any more.  A driver that
- * has the table in memory can write it again, so nothing is lost.  It does not
- * have the data and the extensions; so these are dropped only if the file goes
- * on failing, as file-posix does: then nobody relies on them, but for the next
+ * has the table in memory can write it again, so nothing is lost, if whoever
+ * has written what was dropped learns of a failure.  The driver does not have
+ * the data and the extensions; so these are dropped only if the file goes on
+ * failing, as file-posix does: then nobody relies on them, but for the next
  * process, which finds them in the cache.
  */
 static void flush_done(Run *r, const Request *flush)
 {
-    bool table_only = !r->gives_up;
-
-    r->flush_failed |= flush->ret < 0 && r->gives_up;
     for (guint i = 0; i < r->requests->len; i++) {
         Request *q = g_ptr_array_index(r->requests, i);
 
-        if (q->done >= flush->submit || q->durable || q->dropped) {
-            continue;
+        if (q->done < flush->submit && !q->durable && !q->dropped) {
+            q->durable = flush->ret == 0;
+            q->dropped = flush->ret < 0 &&
+                         (r->gives_up ||
+                          q->first < judge_table_limit(r->judge));
+            q->untold = q->dropped && q->author;
+            r->nr_untold += q->untold;
         }
-        if (flush->ret == 0) {
-            q->durable = true;
-        } else if (!table_only || q->first < judge_table_limit(r->judge)) {
-            q->dropped = true;
-        }
+    }
+    if (flush->ret < 0) {
+        tell(r, flush->author);
+        r->flush_failed = r->gives_up;
     }
 }
 
@@ -397,7 +423,7 @@ static int coroutine_fn request_run(Run *r, Request *q)
     if (r->off) {
         return ret;
     }
-    if (q->type == REQUEST_FLUSH && r->flush_failed) {
+    if (q->type == REQUEST_FLUSH && (r->flush_failed || r->nr_untold > 0)) {
         ret = -EIO;
     }
     q->ret = ret;
@@ -821,6 +847,7 @@ static void ack(Run *r, JudgeOp *op, int ret)
     if (r->off) {
         return;
     }
+    tell(r, qemu_coroutine_self());
     if (ret > 0 || (ret < 0 && !guest_error &&
                     !(host_error && r->profile->faults))) {
         run_fail(r, "operation %" PRIu64 " (type %d, at %" PRIu64 "): "
@@ -1043,6 +1070,7 @@ static void die(Run *r)
         Request *q = g_ptr_array_index(r->requests, k);
         unsigned lost;
 
+        tell_one(r, q);
         if (q->done != JUDGE_NEVER || q->type == REQUEST_FLUSH) {
             continue;
         }
