@@ -34,6 +34,19 @@ need() {
     echo "ok $what"
 }
 
+# no_reports FILES: no sanitizer has written anything that matters to FILES.*
+no_reports() {
+    # Files with more in them than what ASan says of any program with
+    # coroutines, and of one that exits or throws while it runs in a coroutine
+    local about_itself='fully support makecontext' found
+    about_itself+='|ignoring requested __asan_handle_no_return'
+    about_itself+='|^False positive error reports may follow$'
+    about_itself+='|sanitizers/issues/189$'
+    mapfile -t found < <(grep -lsvE "$about_itself" "$1".*)
+    [ ${#found[@]} = 0 ] || cat "${found[@]}"
+    expect "no sanitizer has reported anything" test ${#found[@]} = 0
+}
+
 # run_unit DIR [OPTION...]: the project's unit tests of a build folder
 run_unit() {
     local dir=$1 source test
