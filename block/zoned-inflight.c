@@ -300,8 +300,8 @@ static void begin_waiting(BDRVZonedState *s, ZonedFlight *f,
         int ret = try_begin(s, f, w);
 
         if (ret == -EAGAIN) {
-            /* It stays in front, and commits when it wakes. */
-            f->committing = true;
+            /* It stays in front, even if it fails until it wakes. */
+            f->committing = w->commits = true;
             w->ret = ret;
             zoned_wake(wake, &w->waiter);
             return;
@@ -341,7 +341,7 @@ commit_and_begin(BlockDriverState *bs, ZonedFlight *f, ZonedWrite *w,
     BDRVZonedState *s = bs->opaque;
     int ret;
 
-    while (w->ret == -EAGAIN) {
+    while ((ret = w->ret) == -EAGAIN) {
         qemu_spin_unlock(&s->lock);
         ret = zoned_host_error(zoned_co_commit(bs));
         qemu_spin_lock(&s->lock);
@@ -352,12 +352,8 @@ commit_and_begin(BlockDriverState *bs, ZonedFlight *f, ZonedWrite *w,
             /* Another write is failing, and takes us with it. */
             zoned_wait(s, &w->waiter);
         } else if (w->ret == -EAGAIN) {
-            ret = try_begin(s, f, w);
-            if (ret != -EAGAIN) {
-                break;
-            }
+            w->ret = try_begin(s, f, w);
         }
-        ret = w->ret;
     }
     f->committing = false;
     leave_line(f, w, ret, wake);
@@ -376,10 +372,11 @@ wait_and_begin(BlockDriverState *bs, ZonedFlight *f, ZonedWrite *w,
     w->ret = -EAGAIN;
     QTAILQ_INSERT_TAIL(&f->waiting, w, next);
     begin_waiting(s, f, wake);
-    if (!f->committing || w != QTAILQ_FIRST(&f->waiting)) {
+    if (!w->commits) {
         zoned_wait(s, &w->waiter);
     }
-    if (w->ret == -EAGAIN) {
+    /* If not, it has left the line, and @f may be gone. */
+    if (w->commits) {
         commit_and_begin(bs, f, w, wake);
     }
 }
@@ -392,7 +389,7 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
     ZonedFlight *f;
     int ret = -EAGAIN;
 
-    w->waiter.waits = false;
+    w->waiter.waits = w->commits = false;
     qemu_spin_lock(&s->lock);
     f = flight_get(s, i);
     if (QTAILQ_EMPTY(&f->waiting) && !f->error &&

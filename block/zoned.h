@@ -83,6 +83,7 @@ typedef struct ZonedWrite {
     ZonedFlight *flight;    /* valid from begin to end */
     uint64_t ticket;        /* when it came, valid while it waits to begin */
     int ret;                /* what begin or end are to return */
+    bool commits;           /* it is the first that waits, and has to commit */
     bool opened;            /* it has opened its zone implicitly */
     bool written;           /* the data is in the file, a commit counts it */
     bool flushes;           /* waits for the data of those in front */
