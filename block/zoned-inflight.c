@@ -175,8 +175,8 @@ static bool flight_hinders(const ZonedFlight *f, const ZonedExclusion *ex)
 }
 
 /*
- * Something was taken out of @f: lets go on who waits for that, and puts @f away
- * if it has nothing left.  Called with the lock.
+ * Something was taken out of @f: lets go on who waits for that, and puts @f
+ * away if it has nothing left.  Called with the lock.
  */
 static inline void flight_update(ZonedInflight *in, ZonedFlight *f,
                                  ZonedWakeList *wake)
@@ -411,8 +411,8 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
 
 /*
  * The data of @f is in the file up to some more of its writes than before.  If
- * one of these waits for that, it goes on; what it flushes has to count it, even
- * if it is not acknowledged yet.  Called with the lock.
+ * one of these waits for that, it goes on; what it flushes has to count it,
+ * even if it is not acknowledged yet.  Called with the lock.
  */
 static void advance_unwritten(BDRVZonedState *s, ZonedFlight *f,
                               ZonedWakeList *wake)

@@ -132,8 +132,8 @@ void zoned_zones_load_run(ZonedZones *z, uint32_t i, uint32_t n,
 void zoned_zones_load_new(ZonedZones *z, uint32_t i);
 
 /*
- * May @bytes be written at byte @offset of the device, in sequential zone @i, if
- * there are resources?  Returns 0 or a negative errno.
+ * May @bytes be written at byte @offset of the device, in sequential zone @i,
+ * if there are resources?  Returns 0 or a negative errno.
  */
 int zoned_zones_may_write(const ZonedZones *z, uint32_t i, uint64_t offset,
                           uint64_t bytes);
