@@ -13,6 +13,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/defer-call.h"
 #include "zoned.h"
 #include "trace.h"
 
@@ -54,14 +55,6 @@ struct ZonedFlight {
     QLIST_ENTRY(ZonedFlight) next;      /* in @flights or @unused */
 };
 
-/* A rollback that is to be traced when the lock is free. */
-typedef struct Rollback {
-    bool happened;
-    uint64_t from;
-    uint64_t to;
-    int error;
-} Rollback;
-
 void coroutine_fn zoned_take_turns(void)
 {
     aio_co_schedule(qemu_get_current_aio_context(), qemu_coroutine_self());
@@ -85,22 +78,126 @@ void zoned_wake(ZonedWakeList *wake, ZonedWaiter *waiter)
     }
 }
 
-void coroutine_fn zoned_wake_all(ZonedWakeList *wake)
+/*
+ * Coroutines of one thread that are about to go on, at the latest in a bottom
+ * half.  It belongs to that, and is in @resumptions as long as it has some.
+ */
+struct ZonedResumption {
+    BDRVZonedState *s;
+    AioContext *ctx;
+    ZonedWakeList list;
+    uint32_t nr;                /* how many are in @list */
+    uint32_t nr_acknowledged;   /* those of them that were acknowledged */
+    QLIST_ENTRY(ZonedResumption) next;
+};
+
+/*
+ * Takes the first of @r, which has one, and puts @r out of sight with the last
+ * of them.  Called in its thread, with the lock.
+ */
+static Coroutine *take_first(ZonedResumption *r)
+{
+    ZonedWaiter *first = QSIMPLEQ_FIRST(&r->list);
+
+    r->nr_acknowledged -= first->acknowledged;
+    QSIMPLEQ_REMOVE_HEAD(&r->list, next);
+    if (--r->nr == 0) {
+        QLIST_REMOVE(r, next);
+    }
+    return first->co;
+}
+
+/* Lets the first of @r go on, in its thread.  That may end the last request. */
+static void resume_first(ZonedResumption *r)
+{
+    BDRVZonedState *s = r->s;
+    Coroutine *co;
+
+    qemu_spin_lock(&s->lock);
+    co = take_first(r);
+    qemu_spin_unlock(&s->lock);
+    qemu_aio_coroutine_enter(r->ctx, co);
+}
+
+static void resume_bh(void *opaque)
+{
+    ZonedResumption *r = opaque;
+
+    /* What they submit next goes to the file together. */
+    defer_call_begin();
+    while (r->nr > 0) {
+        resume_first(r);
+    }
+    defer_call_end();
+    g_free(r);
+}
+
+/* What is to go on in this thread, or NULL.  Called with the lock. */
+static ZonedResumption *find_resumption(const ZonedInflight *in,
+                                        const AioContext *ctx)
+{
+    ZonedResumption *r;
+
+    QLIST_FOREACH(r, &in->resumptions, next) {
+        if (r->ctx == ctx) {
+            break;
+        }
+    }
+    return r;
+}
+
+/* Adds @waiter to the resumption of @ctx if there is one, or to @new. */
+static bool join_resumption(BDRVZonedState *s, AioContext *ctx,
+                            ZonedWaiter *waiter, ZonedResumption *new)
+{
+    ZonedResumption *r;
+
+    qemu_spin_lock(&s->lock);
+    r = find_resumption(&s->inflight, ctx);
+    if (!r && new) {
+        r = new;
+        QLIST_INSERT_HEAD(&s->inflight.resumptions, r, next);
+    }
+    if (r) {
+        QSIMPLEQ_INSERT_TAIL(&r->list, waiter, next);
+        r->nr++;
+        r->nr_acknowledged += waiter->acknowledged;
+    }
+    qemu_spin_unlock(&s->lock);
+    return r && r != new;
+}
+
+/* Lets the coroutine of @waiter go on. */
+static void resume(BDRVZonedState *s, ZonedWaiter *waiter)
+{
+    AioContext *ctx = qemu_coroutine_get_aio_context(waiter->co);
+    ZonedResumption *new;
+
+    if (join_resumption(s, ctx, waiter, NULL)) {
+        return;
+    }
+    new = g_new(ZonedResumption, 1);
+    *new = (ZonedResumption) { .s = s, .ctx = ctx };
+    QSIMPLEQ_INIT(&new->list);
+    if (join_resumption(s, ctx, waiter, new)) {
+        g_free(new);
+    } else {
+        aio_bh_schedule_oneshot(ctx, resume_bh, new);
+    }
+}
+
+void zoned_wake_some(BDRVZonedState *s, ZonedWakeList *wake)
 {
     ZonedWaiter *waiter;
 
+    /*
+     * Not aio_co_wake(): if we run in the same thread, that would let them run
+     * right behind us, but in front of what our caller is about to submit when
+     * it hears of our success; and what they submit in turn would begin first.
+     */
     while ((waiter = QSIMPLEQ_FIRST(wake))) {
-        Coroutine *co = waiter->co;
-
-        /* It is on the stack of the coroutine. */
         QSIMPLEQ_REMOVE_HEAD(wake, next);
-        /*
-         * Not aio_co_wake(): if we run in the same thread, that would let them
-         * run right behind us, but in front of what our caller is about to
-         * submit when it hears of our success; and what they submit in turn
-         * would begin first.
-         */
-        aio_co_schedule(qemu_coroutine_get_aio_context(co), co);
+        resume(s, waiter);
     }
 }
 
@@ -140,28 +237,31 @@ static ZonedFlight *flight_of(const ZonedInflight *in, uint32_t i)
 }
 
 /*
- * The same, but there is one.  Called with the lock, which is released if memory
- * has to be allocated.
+ * Makes a flight of zone @i, unless there is one.  Called with the lock, which
+ * is released if memory has to be allocated.
  */
-static ZonedFlight *flight_get(BDRVZonedState *s, uint32_t i)
+static ZonedFlight *flight_make(BDRVZonedState *s, uint32_t i)
 {
     ZonedInflight *in = &s->inflight;
     ZonedFlight *f;
 
-    while (!(f = flight_of(in, i)) && !(f = QLIST_FIRST(&in->unused))) {
+    while (!(f = QLIST_FIRST(&in->unused))) {
         qemu_spin_unlock(&s->lock);
         f = g_new0(ZonedFlight, 1);
         QTAILQ_INIT(&f->writes);
         QTAILQ_INIT(&f->waiting);
         qemu_spin_lock(&s->lock);
         QLIST_INSERT_HEAD(&in->unused, f, next);
+
+        f = flight_of(in, i);
+        if (f) {
+            return f;
+        }
     }
-    if (QTAILQ_EMPTY(&f->writes) && QTAILQ_EMPTY(&f->waiting)) {
-        QLIST_REMOVE(f, next);
-        f->zone = i;
-        QLIST_INSERT_HEAD(&in->flights, f, next);
-        QLIST_INSERT_HEAD(&in->buckets[bucket_of(i)], f, in_bucket);
-    }
+    QLIST_REMOVE(f, next);
+    f->zone = i;
+    QLIST_INSERT_HEAD(&in->flights, f, next);
+    QLIST_INSERT_HEAD(&in->buckets[bucket_of(i)], f, in_bucket);
     return f;
 }
 
@@ -245,7 +345,8 @@ static ZonedExclusion *find_exclusion(const ZonedInflight *in, uint32_t first,
  * Returns 0, an errno of zoned-zones.h, or -EAGAIN: it must commit before.
  * Called with the lock.
  */
-static int try_begin(BDRVZonedState *s, ZonedFlight *f, ZonedWrite *w)
+static inline QEMU_ALWAYS_INLINE int
+try_begin(BDRVZonedState *s, ZonedFlight *f, ZonedWrite *w)
 {
     int ret;
 
@@ -269,7 +370,6 @@ static int try_begin(BDRVZonedState *s, ZonedFlight *f, ZonedWrite *w)
 static void enter_flight(ZonedFlight *f, ZonedWrite *w)
 {
     w->flight = f;
-    w->written = w->done = w->acknowledged = w->flushes = false;
     f->nr_pending++;
     QTAILQ_INSERT_TAIL(&f->writes, w, next);
     if (!f->unwritten) {
@@ -381,32 +481,47 @@ wait_and_begin(BlockDriverState *bs, ZonedFlight *f, ZonedWrite *w,
     }
 }
 
-int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
-                                      ZonedWrite *w)
+/*
+ * @w has been refused with @ret, or has to wait if that is -EAGAIN.  Called
+ * with the lock, which is released.  On its own, as most writes begin at once
+ * and would have to save registers for it.
+ */
+static __attribute__((noinline)) int coroutine_fn GRAPH_RDLOCK
+begin_later(BlockDriverState *bs, ZonedFlight *f, ZonedWrite *w, int ret)
 {
     BDRVZonedState *s = bs->opaque;
     ZonedWakeList wake = QSIMPLEQ_HEAD_INITIALIZER(wake);
-    ZonedFlight *f;
-    int ret = -EAGAIN;
 
-    w->waiter.waits = w->commits = false;
-    qemu_spin_lock(&s->lock);
-    f = flight_get(s, i);
-    if (QTAILQ_EMPTY(&f->waiting) && !f->error &&
-        !find_exclusion(&s->inflight, i, i, UINT64_MAX)) {
-        ret = try_begin(s, f, w);
-    }
-    if (ret == 0) {
-        enter_flight(f, w);
-    } else if (ret == -EAGAIN) {
+    if (ret == -EAGAIN) {
         wait_and_begin(bs, f, w, &wake);
         ret = w->ret;
     } else {
         flight_update(&s->inflight, f, &wake);
     }
     qemu_spin_unlock(&s->lock);
-    zoned_wake_all(&wake);
+    zoned_wake_all(s, &wake);
     return ret;
+}
+
+int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
+                                      ZonedWrite *w)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedFlight *f;
+    int ret = -EAGAIN;
+
+    qemu_spin_lock(&s->lock);
+    f = flight_of(&s->inflight, i) ?: flight_make(s, i);
+    if (QTAILQ_EMPTY(&f->waiting) && !f->error &&
+        !find_exclusion(&s->inflight, i, i, UINT64_MAX)) {
+        ret = try_begin(s, f, w);
+    }
+    if (ret < 0) {
+        return begin_later(bs, f, w, ret);
+    }
+    enter_flight(f, w);
+    qemu_spin_unlock(&s->lock);
+    return 0;
 }
 
 /*
@@ -414,8 +529,8 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
  * one of these waits for that, it goes on; what it flushes has to count it,
  * even if it is not acknowledged yet.  Called with the lock.
  */
-static void advance_unwritten(BDRVZonedState *s, ZonedFlight *f,
-                              ZonedWakeList *wake)
+static inline QEMU_ALWAYS_INLINE void
+advance_unwritten(BDRVZonedState *s, ZonedFlight *f, ZonedWakeList *wake)
 {
     while (f->unwritten && f->unwritten->written) {
         ZonedWrite *w = f->unwritten;
@@ -458,7 +573,7 @@ int coroutine_fn zoned_inflight_flush(BlockDriverState *bs, ZonedWrite *w)
     }
     ret = f->error;
     qemu_spin_unlock(&s->lock);
-    zoned_wake_all(&wake);
+    zoned_wake_all(s, &wake);
     if (ret == 0) {
         ret = zoned_host_error(bdrv_co_flush(bs));
         /* The flush has let others run right behind us, see zoned_wake_all() */
@@ -476,15 +591,9 @@ static void acknowledge(ZonedInflight *in, ZonedFlight *f, ZonedWrite *w,
     w->acknowledged = true;
     if (w->waiter.waits) {
         qatomic_inc(&in->nr_resuming);
+        w->waiter.acknowledged = true;
         zoned_wake(wake, &w->waiter);
     }
-}
-
-/* @w will go on only when it is acknowledged.  Called with the lock. */
-static void coroutine_fn expect_acknowledgement(ZonedWrite *w)
-{
-    w->waiter.co = qemu_coroutine_self();
-    w->waiter.waits = true;
 }
 
 /*
@@ -513,32 +622,37 @@ static void acknowledge_done(BDRVZonedState *s, ZonedFlight *f,
 
 /*
  * The first of the writes has failed, and all are done: they all fail, and the
- * zone is as if they had never been sent.  Called with the lock.
+ * zone is as if they had never been sent.  Called and returns with the lock; @f
+ * may be gone then.  On its own, as few writes fail.
  */
-static void fail_all(BDRVZonedState *s, ZonedFlight *f, Rollback *rollback,
-                     ZonedWakeList *wake)
+static __attribute__((noinline)) void
+fail_all(BlockDriverState *bs, ZonedFlight *f, ZonedWakeList *wake)
 {
+    BDRVZonedState *s = bs->opaque;
     ZonedWrite *w = QTAILQ_FIRST(&f->writes);
+    uint64_t from = zoned_zones_end(&s->zones, f->zone);
+    uint64_t to = w->offset;
+    uint32_t i = f->zone;
+    int error = f->error;
     bool opened = false;
 
-    *rollback = (Rollback) {
-        .happened = true,
-        .from = zoned_zones_end(&s->zones, f->zone),
-        .to = w->offset,
-        .error = f->error,
-    };
     while ((w = QTAILQ_FIRST(&f->writes))) {
         opened |= w->opened;
-        acknowledge(&s->inflight, f, w, f->error, wake);
+        acknowledge(&s->inflight, f, w, error, wake);
     }
     f->unwritten = NULL;
-    zoned_zones_rollback(&s->zones, f->zone, rollback->to, opened);
+    zoned_zones_rollback(&s->zones, i, to, opened);
     if (f->revoked) {
         zoned_commit_doubt(&s->commit);
         f->revoked = false;
     }
-    fail_waiting(f, f->error, wake);
+    fail_waiting(f, error, wake);
     f->error = 0;
+    flight_update(&s->inflight, f, wake);
+
+    qemu_spin_unlock(&s->lock);
+    trace_zoned_rollback(bs, i, from, to, error);
+    qemu_spin_lock(&s->lock);
 }
 
 /* The data of @w, which seemed to be in the file, counts no more. */
@@ -552,19 +666,53 @@ static void revoke_data(ZonedFlight *f, ZonedWrite *w)
     }
 }
 
+/* @w will go on only when it is acknowledged.  Called with the lock. */
+static __attribute__((noinline)) void coroutine_fn
+expect_acknowledgement(ZonedWrite *w)
+{
+    w->waiter.co = qemu_coroutine_self();
+    w->waiter.waits = true;
+}
+
+/*
+ * Writes that were acknowledged have not gone on yet.  May another one, when it
+ * is acknowledged now?  Yes, if it lets go on all of them before: they are all
+ * in @r, which is of this thread.  Called with the lock.
+ */
+static __attribute__((noinline)) bool coroutine_fn
+may_go_on(const ZonedInflight *in, ZonedResumption **r)
+{
+    *r = find_resumption(in, qemu_get_current_aio_context());
+    return *r && (*r)->nr_acknowledged == qatomic_read(&in->nr_resuming);
+}
+
+/*
+ * Lets the first @nr of @r go on, in front of a write that is counted in
+ * @nr_resuming meanwhile, so that nobody overtakes it.
+ */
+static __attribute__((noinline)) void coroutine_fn
+let_earlier_go_on(ZonedInflight *in, ZonedResumption *r, uint32_t nr)
+{
+    while (nr-- > 0) {
+        resume_first(r);
+    }
+    qatomic_dec(&in->nr_resuming);
+}
+
 int coroutine_fn zoned_inflight_end(BlockDriverState *bs, ZonedWrite *w,
                                     int ret)
 {
     BDRVZonedState *s = bs->opaque;
     ZonedWakeList wake = QSIMPLEQ_HEAD_INITIALIZER(wake);
-    Rollback rollback = {};
     ZonedFlight *f = w->flight;
-    uint32_t i = f->zone;
-    bool goes_on;
+    ZonedResumption *earlier = NULL;
+    uint32_t nr_earlier;
+    bool goes_on = true;
 
     qemu_spin_lock(&s->lock);
-    /* Those who were acknowledged before may not have gone on yet. */
-    goes_on = !qatomic_read(&s->inflight.nr_resuming);
+    if (qatomic_read(&s->inflight.nr_resuming)) {
+        goes_on = may_go_on(&s->inflight, &earlier);
+    }
     if (!goes_on) {
         expect_acknowledgement(w);
     }
@@ -585,20 +733,24 @@ int coroutine_fn zoned_inflight_end(BlockDriverState *bs, ZonedWrite *w,
         goes_on = false;
         expect_acknowledgement(w);
     }
-    if (f->error && f->nr_pending == 0) {
-        fail_all(s, f, &rollback, &wake);
+    if (goes_on && earlier) {
+        qatomic_inc(&s->inflight.nr_resuming);
+        nr_earlier = earlier->nr;
     }
-    flight_update(&s->inflight, f, &wake);
+    if (f->error && f->nr_pending == 0) {
+        fail_all(bs, f, &wake);
+    } else {
+        flight_update(&s->inflight, f, &wake);
+    }
     qemu_spin_unlock(&s->lock);
 
-    if (rollback.happened) {
-        trace_zoned_rollback(bs, i, rollback.from, rollback.to, rollback.error);
-    }
-    zoned_wake_all(&wake);
+    zoned_wake_all(s, &wake);
     if (!goes_on) {
-        /* Whoever acknowledges us has scheduled us, even if that was us. */
+        /* Whoever acknowledges us lets us go on, even if that was us. */
         qemu_coroutine_yield();
         qatomic_dec(&s->inflight.nr_resuming);
+    } else if (earlier) {
+        let_earlier_go_on(&s->inflight, earlier, nr_earlier);
     }
     return w->ret;
 }
@@ -629,7 +781,6 @@ void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
     ZonedInflight *in = &s->inflight;
     ZonedFlight *f;
 
-    ex->waiter.waits = false;
     qemu_spin_lock(&s->lock);
     ex->ticket = ++in->last_ticket;
     QTAILQ_INSERT_TAIL(&in->exclusions, ex, next);
@@ -667,5 +818,5 @@ void coroutine_fn zoned_exclusion_end(BlockDriverState *bs, ZonedExclusion *ex)
         }
     }
     qemu_spin_unlock(&s->lock);
-    zoned_wake_all(&wake);
+    zoned_wake_all(s, &wake);
 }

@@ -61,13 +61,6 @@ uint32_t zoned_zones_nr_active(const ZonedZones *z)
     return zoned_zones_nr_open(z) + z->nr[BLK_ZS_CLOSED];
 }
 
-void zoned_zones_mark_dirty(ZonedZones *z, uint32_t i)
-{
-    if (!test_and_set_bit(i / ZONED_ZONES_PER_DIRTY_BIT, z->dirty)) {
-        z->nr_dirty++;
-    }
-}
-
 /* The write pointer to report for a zone that was written up to @end. */
 static uint64_t reported_wp(const ZonedZones *z, uint32_t i,
                             BlockZoneState cond, uint64_t end)
@@ -379,8 +372,8 @@ static __attribute__((noinline)) int open_for_write(ZonedZones *z, uint32_t i,
     return 1;
 }
 
-int zoned_zones_may_write(const ZonedZones *z, uint32_t i, uint64_t offset,
-                          uint64_t bytes)
+static inline QEMU_ALWAYS_INLINE int
+check_write(const ZonedZones *z, uint32_t i, uint64_t offset, uint64_t bytes)
 {
     uint64_t cap_limit = zoned_zone_cap_limit(&z->geo, i);
 
@@ -404,11 +397,17 @@ int zoned_zones_may_write(const ZonedZones *z, uint32_t i, uint64_t offset,
     return offset == zoned_zones_end(z, i) ? 0 : -EINVAL;
 }
 
+int zoned_zones_may_write(const ZonedZones *z, uint32_t i, uint64_t offset,
+                          uint64_t bytes)
+{
+    return check_write(z, i, offset, bytes);
+}
+
 int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
                             uint64_t bytes)
 {
     BlockZoneState cond = zoned_zones_cond(z, i);
-    int ret = zoned_zones_may_write(z, i, offset, bytes);
+    int ret = check_write(z, i, offset, bytes);
 
     if (ret < 0) {
         return ret;
@@ -420,13 +419,9 @@ int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
     return 0;
 }
 
-void zoned_zones_end_write(ZonedZones *z, uint32_t i, uint64_t stable)
+void zoned_zones_fill(ZonedZones *z, uint32_t i)
 {
-    if (stable == zoned_zone_cap_limit(&z->geo, i)) {
-        change_zone(z, i, BLK_ZS_FULL, stable);
-    } else {
-        zoned_zones_mark_dirty(z, i);
-    }
+    change_zone(z, i, BLK_ZS_FULL, zoned_zone_cap_limit(&z->geo, i));
 }
 
 void zoned_zones_rollback(ZonedZones *z, uint32_t i, uint64_t end, bool opened)

@@ -35,6 +35,7 @@
 
 #include "block/block-common.h"
 #include "qemu/atomic.h"
+#include "qemu/bitops.h"
 #include "zoned-geometry.h"
 
 /* Zones whose state shares one bit of ZonedZones.dirty. */
@@ -147,11 +148,8 @@ int zoned_zones_may_write(const ZonedZones *z, uint32_t i, uint64_t offset,
 int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
                             uint64_t bytes);
 
-/*
- * All writes to zone @i below byte @stable of the device have completed.  The
- * zone becomes FULL if that is its capacity.
- */
-void zoned_zones_end_write(ZonedZones *z, uint32_t i, uint64_t stable);
+/* All that can be written to zone @i was, and has completed: it is FULL. */
+void zoned_zones_fill(ZonedZones *z, uint32_t i);
 
 /*
  * Takes back what zoned_zones_begin_write() added at and behind byte @end; with
@@ -210,9 +208,6 @@ uint32_t zoned_zones_nr_active(const ZonedZones *z);
 void zoned_zones_describe(const ZonedZones *z, uint32_t i,
                           BlockZoneDescriptor *desc);
 
-/* Marks the dirty bit that covers zone @i. */
-void zoned_zones_mark_dirty(ZonedZones *z, uint32_t i);
-
 /* No zone is known to be in the image as it is. */
 void zoned_zones_mark_all_dirty(ZonedZones *z);
 
@@ -262,6 +257,28 @@ static inline uint64_t zoned_zones_end(const ZonedZones *z, uint32_t i)
 static inline bool zoned_zones_ext_valid(const ZonedZones *z, uint32_t i)
 {
     return qatomic_read_u64(&z->zone[i]) & ZONED_EXT_VALID;
+}
+
+/* Marks the dirty bit that covers zone @i. */
+static inline void zoned_zones_mark_dirty(ZonedZones *z, uint32_t i)
+{
+    if (!test_and_set_bit(i / ZONED_ZONES_PER_DIRTY_BIT, z->dirty)) {
+        z->nr_dirty++;
+    }
+}
+
+/*
+ * All writes to zone @i below byte @stable of the device have completed.  The
+ * zone becomes FULL if that is its capacity.  Inline, as each write does this.
+ */
+static inline void zoned_zones_end_write(ZonedZones *z, uint32_t i,
+                                         uint64_t stable)
+{
+    if (stable == zoned_zone_cap_limit(&z->geo, i)) {
+        zoned_zones_fill(z, i);
+    } else {
+        zoned_zones_mark_dirty(z, i);
+    }
 }
 
 #endif /* BLOCK_ZONED_ZONES_H */

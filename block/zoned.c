@@ -677,7 +677,7 @@ write_file(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
     } else {
         ret = bdrv_co_pwrite_zeroes(bs->file, file_offset, bytes, flags);
     }
-    return zoned_host_error(ret);
+    return ret < 0 ? zoned_host_error(ret) : 0;
 }
 
 /* Writes or appends @w to sequential zone @i. */

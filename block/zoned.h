@@ -57,11 +57,13 @@
 
 typedef struct BDRVZonedState BDRVZonedState;
 typedef struct ZonedFlight ZonedFlight;
+typedef struct ZonedResumption ZonedResumption;
 
 /* A coroutine that can wait for what others do.  Protected by the lock. */
 typedef struct ZonedWaiter {
     Coroutine *co;
     bool waits;                 /* and nobody has decided to wake it */
+    bool acknowledged;          /* it is that of a write which is */
     QSIMPLEQ_ENTRY(ZonedWaiter) next;   /* in a ZonedWakeList */
 } ZonedWaiter;
 
@@ -73,7 +75,7 @@ typedef QSIMPLEQ_HEAD(, ZonedWaiter) ZonedWakeList;
 
 /*
  * A write or append to a sequential zone; lives as long as the request.  The
- * caller sets the first three.
+ * caller sets the first three, and all else to 0.
  */
 typedef struct ZonedWrite {
     uint64_t offset;        /* byte of the device; of an append: set by begin */
@@ -96,7 +98,7 @@ typedef struct ZonedWrite {
 /*
  * An operation that has zones @first to @last for itself: what came before has
  * begun or, with @drain, is done; what comes later waits.  The caller sets the
- * first three.
+ * first three, and all else to 0.
  */
 typedef struct ZonedExclusion {
     uint32_t first;
@@ -126,9 +128,12 @@ typedef struct ZonedInflight {
     /* What has to wait takes one, to tell what came first. */
     uint64_t last_ticket;
 
+    /* Those who are about to go on: one for each thread, or none. */
+    QLIST_HEAD(, ZonedResumption) resumptions;
+
     /*
-     * Writes that were acknowledged by another, and have not gone on yet.
-     * Atomic; rises under the lock.
+     * Writes that are acknowledged and wait to go on, in whatever thread, or
+     * that let others go on before.  Atomic; rises under the lock.
      */
     uint32_t nr_resuming;
 } ZonedInflight;
@@ -219,8 +224,20 @@ void coroutine_fn zoned_wait(BDRVZonedState *s, ZonedWaiter *me);
 /* Adds @waiter to @wake, if it waits.  Called with the lock. */
 void zoned_wake(ZonedWakeList *wake, ZonedWaiter *waiter);
 
-/* Wakes those of @wake, which is empty then.  Called without the lock. */
-void coroutine_fn zoned_wake_all(ZonedWakeList *wake);
+/*
+ * Wakes those of @wake, in their order; it is empty then.  They go on when
+ * their thread is out of all coroutines, or in front of a write that is
+ * acknowledged after them.  Takes the lock.
+ */
+void zoned_wake_some(BDRVZonedState *s, ZonedWakeList *wake);
+
+/* The same; most of the time there are none, and each write asks for it. */
+static inline void zoned_wake_all(BDRVZonedState *s, ZonedWakeList *wake)
+{
+    if (!QSIMPLEQ_EMPTY(wake)) {
+        zoned_wake_some(s, wake);
+    }
+}
 
 void zoned_inflight_init(ZonedInflight *in);
 void zoned_inflight_destroy(ZonedInflight *in);

@@ -667,7 +667,9 @@ static bool device_open(Run *r, Entrance entrance)
     if (entrance == ENTRANCE_REOPEN) {
         bdrv_reopen_set_read_only(bs, false, &err);
     } else if (entrance != ENTRANCE_OPEN) {
+        bdrv_graph_rdlock_main_loop();
         bdrv_activate(bs, &err);
+        bdrv_graph_rdunlock_main_loop();
     }
     if (err) {
         run_fail(r, "the driver does not let the image be written: %s\n",

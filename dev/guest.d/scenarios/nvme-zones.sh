@@ -144,7 +144,11 @@ guest_manage() {
     check "deallocate" nvme dsm "$DISK" --ad --slbs=0x10000 --blocks=8
     check "it is still there" io compare 0x10000
     check "flush" nvme flush "$DISK"
-    refused "no format of a zoned namespace" 10a nvme format /dev/nvme0 -n 1 --force
+    refused "no other format of a zoned namespace" 10a \
+        nvme format /dev/nvme0 -n 1 --lbaf=1 --force
+    check "format" nvme format /dev/nvme0 -n 1 --force
+    equal "it has emptied all zones" 16 "$(nvme_table | grep -c ' 0 1 2$')"
+    check "write a formatted namespace" io write 0x10000
 
     check "reset all" nvme zns reset-zone "$DISK" --select-all
     equal "all zones are empty" 16 "$(nvme_table | grep -c ' 0 1 2$')"
