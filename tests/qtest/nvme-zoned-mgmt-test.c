@@ -304,8 +304,8 @@ static void test_format_failed(void)
 {
     ZnsGuest *g = zns_start_image(&(ZnsMachine) {
         .image = zns_image_new(),
-        .rules = ",inject-error.0.event=none,inject-error.0.iotype=write,"
-                 "inject-error.0.errno=5,inject-error.0.once=on,"
+        .rules = ZONED_FAIL_LATER ",inject-error.0.iotype=write,"
+                 "inject-error.0.errno=5,"
                  "inject-error.0.sector=" stringify(TABLE_SECTOR),
     });
     const char *image = zoned_image_new("zone_size=64k", "64k");

@@ -317,9 +317,11 @@ static char *qcow2_new(void)
     return path;
 }
 
-/* Waits for a job to end, with this error, or without any if it is NULL. */
-static void wait_job(QTestState *qts, const char *id, const char *error)
+/* Waits for a job to end.  Returns its error, or NULL. */
+static char *wait_job(QTestState *qts, const char *id)
 {
+    char *error = NULL;
+
     for (;;) {
         QDict *answer = qtest_qmp(qts, "{ 'execute': 'query-jobs' }");
         QDict *job = qobject_to(QDict, qlist_peek(qdict_get_qlist(answer,
@@ -327,7 +329,7 @@ static void wait_job(QTestState *qts, const char *id, const char *error)
         bool is_over = g_str_equal(qdict_get_str(job, "status"), "concluded");
 
         if (is_over) {
-            g_assert_cmpstr(qdict_get_try_str(job, "error"), ==, error);
+            error = g_strdup(qdict_get_try_str(job, "error"));
         }
         qobject_unref(answer);
         if (is_over) {
@@ -337,6 +339,7 @@ static void wait_job(QTestState *qts, const char *id, const char *error)
     }
     qtest_qmp_assert_success(qts, "{ 'execute': 'job-dismiss',"
                              " 'arguments': { 'id': %s } }", id);
+    return error;
 }
 
 /* An image with the snapshot "s" of a machine that has no NVMe controller */
@@ -350,21 +353,35 @@ static char *vm_state_new(void)
     qtest_qmp_assert_success(
         qts, "{ 'execute': 'snapshot-save', 'arguments': { 'job-id': 'save',"
         " 'tag': 's', 'vmstate': 'vm', 'devices': [ 'vm' ] } }");
-    wait_job(qts, "save", NULL);
+    g_assert_null(wait_job(qts, "save"));
     qtest_quit(qts);
     return image;
 }
 
-/* Loads that snapshot, which resets all devices while drives are drained. */
-static void load_vm_state(ZnsGuest *g, const char *error)
+/*
+ * Loads that snapshot, which resets all devices while drives are drained.
+ * Returns false if QEMU refuses to with an NVMe controller: newer versions do,
+ * and then nothing has changed.
+ */
+static bool load_vm_state(ZnsGuest *g, const char *expected)
 {
+    g_autofree char *error = NULL;
+
     zns_set_timeout(30);
     qtest_qmp_assert_success(
         g->qts, "{ 'execute': 'snapshot-load', 'arguments': {"
         " 'job-id': 'load', 'tag': 's', 'vmstate': 'vm',"
         " 'devices': [ 'vm' ] } }");
-    wait_job(g->qts, "load", error);
+    error = wait_job(g->qts, "load");
     zns_set_timeout(0);
+    if (error && strstr(error, "non-migratable device")) {
+        qtest_qmp_assert_success(g->qts, "{ 'execute': 'cont' }");
+        assert_zone(g, 0, EXPLICITLY_OPEN, Z(0));
+        zns_stop(g);
+        return false;
+    }
+    g_assert_cmpstr(error, ==, expected);
+    return true;
 }
 
 /* The machine is reset in a drained section: open zones are closed behind it */
@@ -377,7 +394,9 @@ static void test_load_snapshot(void)
     assert_success(zns_manage(g, NVME_ZONE_ACTION_OPEN, Z(0)));
     assert_success(zns_write(g, Z(1), 8));
     /* The machine was one without a controller. */
-    load_vm_state(g, "Error -22 while loading VM state");
+    if (!load_vm_state(g, "Error -22 while loading VM state")) {
+        return;
+    }
     qtest_qmp_assert_success(g->qts, "{ 'execute': 'cont' }");
     zns_reopen(g);
     assert_zone(g, 0, EMPTY, Z(0));
@@ -398,7 +417,9 @@ static void test_load_snapshot_unplug(void)
     assert_success(zns_manage(g, NVME_ZONE_ACTION_OPEN, Z(0)));
     qtest_qmp_assert_success(qts, "{ 'execute': 'device_del',"
                              " 'arguments': { 'id': 'one' } }");
-    load_vm_state(g, NULL);
+    if (!load_vm_state(g, NULL)) {
+        return;
+    }
     qtest_qmp_eventwait(qts, "DEVICE_DELETED");
     qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-del',"
                              " 'arguments': { 'node-name': 'disk' } }");

@@ -198,9 +198,8 @@ static void test_read_only(void)
 #define TABLE_SECTOR 8
 #define DATA_SECTOR 2048
 
-#define FAIL_WRITE ",inject-error.0.event=none,inject-error.0.iotype=write," \
-                   "inject-error.0.errno=5,inject-error.0.once=on,"         \
-                   "inject-error.0.sector="
+#define FAIL_WRITE ZONED_FAIL_LATER ",inject-error.0.iotype=write," \
+                   "inject-error.0.errno=5,inject-error.0.sector="
 
 /*
  * A guest finds an error of the host in the status, and the zone as it is: also
@@ -248,7 +247,7 @@ static void test_host_error_append(void)
 
     append.cdw12 |= cpu_to_le32(ZNS_FUA);
     assert_status(zns_do(g, append), NVME_WRITE_FAULT);
-    assert_zone(g, 1, IMPLICITLY_OPEN, Z(1));
+    assert_zone(g, 1, EMPTY, Z(1));
     assert_success(zns_do(g, append));
     assert_zone(g, 1, IMPLICITLY_OPEN, Z(1) + 8);
     zns_assert_usable(g);

@@ -16,6 +16,15 @@
 #include "standard-headers/linux/virtio_blk.h"
 
 /*
+ * Rules of blkdebug: what follows holds from the second write to the file on.
+ * The first one takes the image over.
+ */
+#define ZONED_FAIL_LATER                                                    \
+    ",set-state.0.event=pwritev,set-state.0.state=1,set-state.0.new_state=2" \
+    ",inject-error.0.event=pwritev,inject-error.0.state=2"                  \
+    ",inject-error.0.once=on"
+
+/*
  * The usual image.  Zones 0 and 1 are conventional, and the last is smaller.
  * Numbers are sectors.
  */

@@ -41,20 +41,21 @@ static ZonedGuest *start_with_rules(const char *rules, const char *device)
     });
 }
 
-/* The first write to a sector of the file fails. */
+/* The first write to a sector of the file fails, behind the take-over. */
 static ZonedGuest *start_failing(int sector, const char *device)
 {
-    g_autofree char *rules = g_strdup_printf(INJECT "%d", sector);
+    g_autofree char *rules = g_strdup_printf(
+        ZONED_FAIL_LATER ",inject-error.0.iotype=write,"
+        "inject-error.0.errno=28,inject-error.0.sector=%d", sector);
 
     return start_with_rules(rules, device);
 }
 
-/* There is no write cache, and the first flush of the file fails. */
+/* There is no write cache, and the flush behind the first write fails. */
 static ZonedGuest *start_failing_flush(void)
 {
-    return start_with_rules(",inject-error.0.event=none,"
-                            "inject-error.0.iotype=flush,"
-                            "inject-error.0.errno=22,inject-error.0.once=on",
+    return start_with_rules(ZONED_FAIL_LATER ",inject-error.0.iotype=flush,"
+                            "inject-error.0.errno=22",
                             STOP ",write-cache=off");
 }
 

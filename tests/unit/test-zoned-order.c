@@ -125,6 +125,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Disk, disk_close)
 /* The node of blkdebug */
 static BlockDriverState *disk_file(Disk *d)
 {
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+
     return blk_bs(d->blk)->file->bs;
 }
 
@@ -136,9 +138,11 @@ static void hold_next_write(Disk *d)
 
 static void release(Disk *d)
 {
+    BlockDriverState *file = disk_file(d);
+
     GRAPH_RDLOCK_GUARD_MAINLOOP();
 
-    g_assert_cmpint(bdrv_debug_resume(disk_file(d), "held"), ==, 0);
+    g_assert_cmpint(bdrv_debug_resume(file, "held"), ==, 0);
 }
 
 static void wait_until_held(Disk *d)
