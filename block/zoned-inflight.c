@@ -86,7 +86,7 @@ struct ZonedResumption {
     BDRVZonedState *s;
     AioContext *ctx;
     ZonedWakeList list;
-    uint32_t nr;                /* how many are in @list */
+    uint32_t nr;                /* how many are in @list; atomic */
     uint32_t nr_acknowledged;   /* those of them that were acknowledged */
     QLIST_ENTRY(ZonedResumption) next;
 };
@@ -101,7 +101,8 @@ static Coroutine *take_first(ZonedResumption *r)
 
     r->nr_acknowledged -= first->acknowledged;
     QSIMPLEQ_REMOVE_HEAD(&r->list, next);
-    if (--r->nr == 0) {
+    qatomic_set(&r->nr, r->nr - 1);
+    if (r->nr == 0) {
         QLIST_REMOVE(r, next);
     }
     return first->co;
@@ -125,7 +126,8 @@ static void resume_bh(void *opaque)
 
     /* What they submit next goes to the file together. */
     defer_call_begin();
-    while (r->nr > 0) {
+    /* Once there are none, nobody adds any, and @r->s may be gone. */
+    while (qatomic_read(&r->nr) > 0) {
         resume_first(r);
     }
     defer_call_end();
@@ -160,7 +162,7 @@ static bool join_resumption(BDRVZonedState *s, AioContext *ctx,
     }
     if (r) {
         QSIMPLEQ_INSERT_TAIL(&r->list, waiter, next);
-        r->nr++;
+        qatomic_set(&r->nr, r->nr + 1);
         r->nr_acknowledged += waiter->acknowledged;
     }
     qemu_spin_unlock(&s->lock);
