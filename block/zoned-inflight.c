@@ -782,6 +782,7 @@ void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
     BDRVZonedState *s = bs->opaque;
     ZonedInflight *in = &s->inflight;
     ZonedFlight *f;
+    bool behind;
 
     qemu_spin_lock(&s->lock);
     ex->ticket = ++in->last_ticket;
@@ -794,7 +795,14 @@ void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
         f->excluder = ex;
         zoned_wait(s, &ex->waiter);
     }
+    /* Writes that are acknowledged may not know yet; they go on first. */
+    behind = qatomic_read(&in->nr_resuming) > 0;
     qemu_spin_unlock(&s->lock);
+    if (behind) {
+        ex->waiter.co = qemu_coroutine_self();
+        resume(s, &ex->waiter);
+        qemu_coroutine_yield();
+    }
 }
 
 void coroutine_fn zoned_exclusion_end(BlockDriverState *bs, ZonedExclusion *ex)

@@ -152,6 +152,15 @@ static void wait_until_held(Disk *d)
     }
 }
 
+/* Runs until the held request is the only one that the file has. */
+static void wait_for_others(Disk *d)
+{
+    while (qatomic_read(&disk_file(d)->in_flight) > 1) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
+    settle();
+}
+
 static void write_blocks(Disk *d, int64_t offset, int64_t bytes)
 {
     g_autofree uint8_t *buf = g_malloc0(bytes);
@@ -238,6 +247,34 @@ static void test_operation_behind_waiting_write(void)
     g_assert_cmpint(reset.ret, ==, 0);
 }
 
+/*
+ * Nor one that has ended already, but was not told so yet.  To open a zone that
+ * is open implicitly takes no request to the file.
+ */
+static void test_operation_behind_acknowledged_write(void)
+{
+    g_autoptr(Disk) d = disk_open(NULL);
+    Request open = { .name = 'c', .type = MGMT, .op = BLK_ZO_OPEN,
+                     .offset = 0, .bytes = ZONE };
+    Request first = { .name = 'a', .type = APPEND, .offset = 0,
+                      .bytes = BLOCK, .then = &open };
+    Request second = { .name = 'b', .type = APPEND, .offset = 0,
+                       .bytes = BLOCK };
+
+    open.disk = d;
+    hold_next_write(d);
+    start(d, &first);
+    wait_until_held(d);
+    start(d, &second);
+    wait_for_others(d);
+    g_assert_cmpstr(d->log->str, ==, "");
+    release(d);
+    finish(d, 3);
+    g_assert_cmpstr(d->log->str, ==, "abc");
+    g_assert_cmpint(second.ret, ==, 0);
+    g_assert_cmpint(open.ret, ==, 0);
+}
+
 /* The table cannot be written, from the second time on. */
 static QDict *table_fails_once(void)
 {
@@ -297,6 +334,8 @@ int main(int argc, char **argv)
                     test_write_behind_operation);
     g_test_add_func("/zoned/order/operation-behind-waiting-write",
                     test_operation_behind_waiting_write);
+    g_test_add_func("/zoned/order/operation-behind-acknowledged-write",
+                    test_operation_behind_acknowledged_write);
     g_test_add_func("/zoned/order/commit-fails", test_commit_fails);
     return g_test_run();
 }

@@ -363,13 +363,18 @@ static void coroutine_fn take_turns(void)
     qemu_coroutine_yield();
 }
 
+static unsigned rests;          /* of 100 requests to the file */
+
 static void coroutine_fn rest(void)
 {
-    unsigned what = below(8);
+    unsigned what = below(5);
 
+    if (!percent(qatomic_read(&rests))) {
+        return;
+    }
     if (what < 3) {
         take_turns();
-    } else if (what < 5) {
+    } else {
         qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, below(300) * SCALE_US);
     }
 }
@@ -1270,6 +1275,7 @@ static void run_round(void)
 
     stopping = false;
     nr_running = NR_THREADS * NR_WORKERS;
+    qatomic_set(&rests, percent(50) ? 60 : below(60));
     qatomic_set(&write_faults, faults && percent(70) ? 1 + below(300) : 0);
     qatomic_set(&other_faults, faults && percent(50) ? 1 + below(500) : 0);
     qatomic_set(&read_faults, faults && percent(30) ? 1 + below(100) : 0);
