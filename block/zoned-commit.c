@@ -377,7 +377,7 @@ static int coroutine_fn GRAPH_RDLOCK co_commit(BlockDriverState *bs,
     qemu_spin_lock(&s->lock);
     end_batch(s, &batch, ret, &wake);
     qemu_spin_unlock(&s->lock);
-    zoned_wake_all(s, &wake);
+    zoned_wake_all(bs, &wake);
 
     qemu_vfree(batch.buf);
     g_free(batch.blocks);

@@ -80,10 +80,11 @@ void zoned_wake(ZonedWakeList *wake, ZonedWaiter *waiter)
 
 /*
  * Coroutines of one thread that are about to go on, at the latest in a bottom
- * half.  It belongs to that, and is in @resumptions as long as it has some.
+ * half.  It belongs to that, and is in @resumptions as long as it has some.  It
+ * counts as a request in flight, which keeps node and thread.
  */
 struct ZonedResumption {
-    BDRVZonedState *s;
+    BlockDriverState *bs;
     AioContext *ctx;
     ZonedWakeList list;
     uint32_t nr;                /* how many are in @list; atomic */
@@ -111,7 +112,7 @@ static Coroutine *take_first(ZonedResumption *r)
 /* Lets the first of @r go on, in its thread.  That may end the last request. */
 static void resume_first(ZonedResumption *r)
 {
-    BDRVZonedState *s = r->s;
+    BDRVZonedState *s = r->bs->opaque;
     Coroutine *co;
 
     qemu_spin_lock(&s->lock);
@@ -126,11 +127,12 @@ static void resume_bh(void *opaque)
 
     /* What they submit next goes to the file together. */
     defer_call_begin();
-    /* Once there are none, nobody adds any, and @r->s may be gone. */
+    /* Once there are none, nobody adds any. */
     while (qatomic_read(&r->nr) > 0) {
         resume_first(r);
     }
     defer_call_end();
+    bdrv_dec_in_flight(r->bs);
     g_free(r);
 }
 
@@ -170,8 +172,9 @@ static bool join_resumption(BDRVZonedState *s, AioContext *ctx,
 }
 
 /* Lets the coroutine of @waiter go on. */
-static void resume(BDRVZonedState *s, ZonedWaiter *waiter)
+static void resume(BlockDriverState *bs, ZonedWaiter *waiter)
 {
+    BDRVZonedState *s = bs->opaque;
     AioContext *ctx = qemu_coroutine_get_aio_context(waiter->co);
     ZonedResumption *new;
 
@@ -179,16 +182,18 @@ static void resume(BDRVZonedState *s, ZonedWaiter *waiter)
         return;
     }
     new = g_new(ZonedResumption, 1);
-    *new = (ZonedResumption) { .s = s, .ctx = ctx };
+    *new = (ZonedResumption) { .bs = bs, .ctx = ctx };
     QSIMPLEQ_INIT(&new->list);
+    bdrv_inc_in_flight(bs);
     if (join_resumption(s, ctx, waiter, new)) {
+        bdrv_dec_in_flight(bs);
         g_free(new);
     } else {
         aio_bh_schedule_oneshot(ctx, resume_bh, new);
     }
 }
 
-void zoned_wake_some(BDRVZonedState *s, ZonedWakeList *wake)
+void zoned_wake_some(BlockDriverState *bs, ZonedWakeList *wake)
 {
     ZonedWaiter *waiter;
 
@@ -199,7 +204,7 @@ void zoned_wake_some(BDRVZonedState *s, ZonedWakeList *wake)
      */
     while ((waiter = QSIMPLEQ_FIRST(wake))) {
         QSIMPLEQ_REMOVE_HEAD(wake, next);
-        resume(s, waiter);
+        resume(bs, waiter);
     }
 }
 
@@ -501,7 +506,7 @@ begin_later(BlockDriverState *bs, ZonedFlight *f, ZonedWrite *w, int ret)
         flight_update(&s->inflight, f, &wake);
     }
     qemu_spin_unlock(&s->lock);
-    zoned_wake_all(s, &wake);
+    zoned_wake_all(bs, &wake);
     return ret;
 }
 
@@ -575,7 +580,7 @@ int coroutine_fn zoned_inflight_flush(BlockDriverState *bs, ZonedWrite *w)
     }
     ret = f->error;
     qemu_spin_unlock(&s->lock);
-    zoned_wake_all(s, &wake);
+    zoned_wake_all(bs, &wake);
     if (ret == 0) {
         ret = zoned_host_error(bdrv_co_flush(bs));
         /* The flush has let others run right behind us, see zoned_wake_all() */
@@ -746,7 +751,7 @@ int coroutine_fn zoned_inflight_end(BlockDriverState *bs, ZonedWrite *w,
     }
     qemu_spin_unlock(&s->lock);
 
-    zoned_wake_all(s, &wake);
+    zoned_wake_all(bs, &wake);
     if (!goes_on) {
         /* Whoever acknowledges us lets us go on, even if that was us. */
         qemu_coroutine_yield();
@@ -800,7 +805,7 @@ void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
     qemu_spin_unlock(&s->lock);
     if (behind) {
         ex->waiter.co = qemu_coroutine_self();
-        resume(s, &ex->waiter);
+        resume(bs, &ex->waiter);
         qemu_coroutine_yield();
     }
 }
@@ -828,5 +833,5 @@ void coroutine_fn zoned_exclusion_end(BlockDriverState *bs, ZonedExclusion *ex)
         }
     }
     qemu_spin_unlock(&s->lock);
-    zoned_wake_all(s, &wake);
+    zoned_wake_all(bs, &wake);
 }

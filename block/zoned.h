@@ -229,13 +229,13 @@ void zoned_wake(ZonedWakeList *wake, ZonedWaiter *waiter);
  * their thread is out of all coroutines, or in front of a write that is
  * acknowledged after them.  Takes the lock.
  */
-void zoned_wake_some(BDRVZonedState *s, ZonedWakeList *wake);
+void zoned_wake_some(BlockDriverState *bs, ZonedWakeList *wake);
 
 /* The same; most of the time there are none, and each write asks for it. */
-static inline void zoned_wake_all(BDRVZonedState *s, ZonedWakeList *wake)
+static inline void zoned_wake_all(BlockDriverState *bs, ZonedWakeList *wake)
 {
     if (!QSIMPLEQ_EMPTY(wake)) {
-        zoned_wake_some(s, wake);
+        zoned_wake_some(bs, wake);
     }
 }
 
