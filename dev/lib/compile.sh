@@ -119,7 +119,10 @@ compile_tree() {
     # A sanitized qemu-system takes minutes more: only for who asks for it.
     [ -z "${SANITIZE_SYSTEM-}" ] || kind+=-system
     case $kind in
-    plain*) targets+=(qemu-system-x86_64 "$BENCH") ;;&
+    plain*)
+        targets+=(qemu-system-x86_64)
+        ! grep -qs "'zoned-bench'" "$tree/tests/bench/meson.build" ||
+            targets+=("$BENCH") ;;&
     # The project's benchmark is linked with what this test is linked with.
     unpatched*) targets+=(qemu-system-x86_64 "$BENCH_MODEL") ;;
     sanitize-system) targets+=(qemu-system-x86_64) ;;&

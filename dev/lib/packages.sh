@@ -6,7 +6,7 @@
 packages_for() {
     case $1 in
     build) echo gcc libc6-dev pkgconf meson ninja-build python3 python3-venv \
-        ccache dpkg-dev xz-utils patch perl flex bison zlib1g-dev \
+        ccache dpkg-dev xz-utils patch git perl flex bison zlib1g-dev \
         libglib2.0-dev libpixman-1-dev libaio-dev liburing-dev libfdt-dev \
         seabios qemu-system-data ;;
     sanitize) packages_for build; echo clang-19 libclang-rt-19-dev llvm-19 ;;

@@ -44,3 +44,14 @@ unpack_source() {
     logged unpack dpkg-source --no-check --no-copy -x "$1"/*.dsc "$new"
     mv "$new" "$2"
 }
+
+# version_of SOURCE: its series; between two of them, upstream's master
+version_of() {
+    local major minor micro
+    IFS=. read -r major minor micro <"$1/VERSION"
+    if ((micro >= 50)); then
+        echo master
+    else
+        echo "$major.$minor"
+    fi
+}
