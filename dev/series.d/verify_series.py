@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whether the mails are what dev/build compiles, and each commit compiles."""
 
+import fnmatch
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -53,14 +55,30 @@ def same(left: Path, right: Path) -> bool:
             and os.access(left, os.X_OK) == os.access(right, os.X_OK))
 
 
+def maintained(tree: Path, path: str) -> bool:
+    """Whether MAINTAINERS has an entry for a file."""
+    text = (tree / 'MAINTAINERS').read_text(encoding='utf-8')
+    return any(fnmatch.fnmatchcase(path, pattern)
+               for pattern in re.findall(r'^F: *(\S+)', text, re.M))
+
+
 def checkpatch(tree: Path, mail: Path) -> List[str]:
-    """What QEMU's script says of a mail."""
+    """
+    What QEMU's script says of a mail. It asks of each new file whether there
+    has to be an entry in MAINTAINERS, which may have come before.
+    """
     done = subprocess.run(
         ['perl', 'scripts/checkpatch.pl', '--quiet', '--no-summary',
          str(mail)],
         cwd=tree, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         check=False)
-    return done.stdout.splitlines()
+    added = re.findall(r'^--- /dev/null\n\+\+\+ b/(\S+)',
+                       mail.read_text(encoding='utf-8'), re.M)
+    paragraphs = [text for text in done.stdout.split('\n\n') if text.strip()
+                  if 'does MAINTAINERS need updating?' not in text]
+    return '\n'.join(paragraphs).splitlines() + [
+        f'MAINTAINERS does not name {path}' for path in added
+        if not maintained(tree, path)]
 
 
 def compiles(tree: Path, build: Path) -> bool:
