@@ -307,7 +307,10 @@ uint64_t zoned_inflight_stable(const BDRVZonedState *s, uint32_t i)
                              : zoned_zones_end(&s->zones, i);
 }
 
-/* The byte of the device up to which all writes of @f are acknowledged. */
+/*
+ * The byte of the device up to which all writes of @f are acknowledged.  Called
+ * with the lock.
+ */
 static uint64_t acknowledged_end(const BDRVZonedState *s, const ZonedFlight *f)
 {
     const ZonedWrite *w = QTAILQ_FIRST(&f->writes);

@@ -57,6 +57,7 @@ static void add_zone_to_runs(const ZonedGeometry *geo, GArray *runs, uint32_t i)
     }
     g_array_append_val(runs, run);
 }
+
 /*
  * Is there something to make durable when @op on zone @i has succeeded?  After
  * a power cycle, no zone is open; one that was opened and not written is EMPTY
@@ -74,7 +75,10 @@ static bool mgmt_is_durable(const ZonedZones *z, BlockZoneOp op, uint32_t i)
     }
 }
 
-/* Was zone @i emptied by a reset before, and its space not given back? */
+/*
+ * Was zone @i emptied by a reset before, and its space not given back?  Called
+ * with the lock.
+ */
 static bool is_undiscarded(const BDRVZonedState *s, uint32_t i)
 {
     return s->undiscarded && test_bit(i, s->undiscarded);
@@ -183,7 +187,7 @@ static void coroutine_fn find_closed(BlockDriverState *bs, GArray *closed)
 /*
  * Opens all zones that are CLOSED; others that are closed to make room for them
  * stay so.  All zones are held, so there is no other that becomes CLOSED or
- * open meanwhile.
+ * open meanwhile.  Takes the lock.
  */
 static int coroutine_fn mgmt_open_all(BlockDriverState *bs)
 {
@@ -243,7 +247,10 @@ static void coroutine_fn GRAPH_RDLOCK discard_runs(BlockDriverState *bs,
     }
 }
 
-/* Notes whether the space of the zones of @runs is to be given back later. */
+/*
+ * Notes whether the space of the zones of @runs is to be given back later.
+ * Takes the lock.
+ */
 static void set_undiscarded(BDRVZonedState *s, const GArray *runs, bool later)
 {
     const ZonedGeometry *geo = &s->header.geo;
@@ -267,12 +274,20 @@ static void set_undiscarded(BDRVZonedState *s, const GArray *runs, bool later)
         } else {
             bitmap_clear(s->undiscarded, first, n);
         }
+        if (j % ZONES_PER_LOCK == ZONES_PER_LOCK - 1) {
+            /* There may be many. */
+            qemu_spin_unlock(&s->lock);
+            qemu_spin_lock(&s->lock);
+        }
     }
     qemu_spin_unlock(&s->lock);
     g_free(new);
 }
 
-/* Makes the reset @m durable, and gives back the space of its zones. */
+/*
+ * Makes the reset @m durable, and gives back the space of its zones.  Takes the
+ * lock.
+ */
 static int coroutine_fn GRAPH_RDLOCK commit_reset(BlockDriverState *bs,
                                                   const Mgmt *m)
 {
