@@ -42,6 +42,7 @@ log_name() {
 configure_tree() {
     local tree=$1 dir=$2 compiler=gcc
     local -a arguments=("${CONFIGURE[@]}")
+    [ "$3" = unpatched ] || arguments+=(--enable-zoned)
     case $3 in
     sanitize)
         arguments+=("${CONFIGURE_SANITIZE[@]}")

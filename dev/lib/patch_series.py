@@ -12,6 +12,8 @@ patches/VERSION/series says where that is not enough:
     NAME                stands in for the patch of that name
     NAME into OTHER     is a part of patch OTHER, applied behind it
     NAME before OTHER   is one more patch
+
+VERSION/NAME there is the patch of that other version.
 """
 
 import collections
@@ -91,8 +93,9 @@ def _adapt(sections: List[Section], folder: Path) -> None:
         raise SeriesError(f'{folder}/series: there is no patch {name}')
 
     for line in _lines(folder / 'series'):
-        name, *where = line.split()
-        path = folder / f'{name}.patch'
+        first, *where = line.split()
+        path = (folder.parent if '/' in first else folder) / f'{first}.patch'
+        name = path.stem
         section, i = find(where[1] if where else name)
         if not where:
             section.patches[i].instead = path

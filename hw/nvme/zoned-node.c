@@ -5,7 +5,6 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "block/block_int.h"
 #include "system/block-backend.h"
 
 #include "zoned-node.h"
@@ -18,9 +17,9 @@
 
 bool nvme_zoned_node_detect(BlockBackend *blk)
 {
-    BlockDriverState *bs = blk ? blk_bs(blk) : NULL;
+    BlockZoneInfo info;
 
-    return bs && bs->bl.zoned == BLK_Z_HM;
+    return blk && blk_get_zone_info(blk, &info) && info.model == BLK_Z_HM;
 }
 
 /* Names both, which may be far apart in what the user says. */
@@ -84,25 +83,25 @@ static bool check_option(const char *option, uint64_t given, const char *what,
     return true;
 }
 
-static bool check_options(const NvmeNamespace *ns, const BlockLimits *bl,
+static bool check_options(const NvmeNamespace *ns, const BlockZoneInfo *info,
                           uint64_t zone_capacity, Error **errp)
 {
     const NvmeNamespaceParams *p = &ns->params;
 
     return check_option("zoned.zone_size",
                         p->zone_size_given ? p->zone_size_bs : 0, "zone size",
-                        bl->zone_size, errp) &&
+                        info->zone_size, errp) &&
            check_option("zoned.zone_capacity", p->zone_cap_bs, "zone capacity",
                         zone_capacity, errp) &&
            check_option("zoned.max_open", p->max_open_zones,
-                        "limit of open zones (0: none)", bl->max_open_zones,
+                        "limit of open zones (0: none)", info->max_open_zones,
                         errp) &&
            check_option("zoned.max_active", p->max_active_zones,
                         "limit of active zones (0: none)",
-                        bl->max_active_zones, errp) &&
+                        info->max_active_zones, errp) &&
            check_option("zoned.descr_ext_size", p->zd_extension_size,
                         "size of zone descriptor extensions",
-                        bl->zd_extension_size, errp);
+                        info->zd_extension_size, errp);
 }
 
 /* What needs more than the zones of a block node have */
@@ -129,15 +128,14 @@ static bool check_features(const NvmeNamespace *ns, Error **errp)
 }
 
 /* Can zones and appends like those of the drive be described? */
-static bool check_limits(const NvmeNamespace *ns, const BlockLimits *bl,
+static bool check_limits(const NvmeNamespace *ns, const BlockZoneInfo *info,
                          Error **errp)
 {
-    uint64_t max_append = (uint64_t)bl->max_append_sectors * BDRV_SECTOR_SIZE;
+    uint64_t max_append = (uint64_t)info->max_append_sectors * BDRV_SECTOR_SIZE;
 
-    if (bl->zone_size % ns->lbasz) {
+    if (info->zone_size % ns->lbasz) {
         error_setg(errp, "zones of %" PRIu64 " bytes are no multiple of "
-                   "logical_block_size %zu", (uint64_t)bl->zone_size,
-                   ns->lbasz);
+                   "logical_block_size %zu", info->zone_size, ns->lbasz);
         return false;
     }
     if (max_append < 2 * NVME_ZASL_UNIT) {
@@ -146,17 +144,17 @@ static bool check_limits(const NvmeNamespace *ns, const BlockLimits *bl,
                    max_append, (uint64_t)(2 * NVME_ZASL_UNIT));
         return false;
     }
-    if (bl->zd_extension_size % ZDES_UNIT ||
-        bl->zd_extension_size / ZDES_UNIT > UINT8_MAX) {
+    if (info->zd_extension_size % ZDES_UNIT ||
+        info->zd_extension_size / ZDES_UNIT > UINT8_MAX) {
         error_setg(errp, "NVMe has no zone descriptor extensions of %" PRIu32
-                   " bytes like the drive's", bl->zd_extension_size);
+                   " bytes like the drive's", info->zd_extension_size);
         return false;
     }
     return true;
 }
 
 /* A zone that a zoned namespace can have; all have the same @capacity. */
-static bool check_zone(const NvmeNamespace *ns, const BlockLimits *bl,
+static bool check_zone(const NvmeNamespace *ns, const BlockZoneInfo *info,
                        const BlockZoneDescriptor *zone, uint64_t capacity,
                        Error **errp)
 {
@@ -166,11 +164,11 @@ static bool check_zone(const NvmeNamespace *ns, const BlockLimits *bl,
                    zone->start);
         return false;
     }
-    if (zone->length != bl->zone_size) {
+    if (zone->length != info->zone_size) {
         error_setg(errp, "the zone at byte %" PRIu64 " of the drive has %"
                    PRIu64 " bytes, not %" PRIu64 " like the others; all zones "
                    "of an NVMe namespace have one size", zone->start,
-                   zone->length, (uint64_t)bl->zone_size);
+                   zone->length, info->zone_size);
         return false;
     }
     if (zone->cap % ns->lbasz || zone->wp % ns->lbasz) {
@@ -190,7 +188,7 @@ static bool check_zone(const NvmeNamespace *ns, const BlockLimits *bl,
 }
 
 /* Checks all zones; *@capacity is that of each. */
-static bool check_zones(NvmeNamespace *ns, const BlockLimits *bl,
+static bool check_zones(NvmeNamespace *ns, const BlockZoneInfo *info,
                         uint64_t *capacity, Error **errp)
 {
     g_autofree BlockZoneDescriptor *zones =
@@ -210,30 +208,31 @@ static bool check_zones(NvmeNamespace *ns, const BlockLimits *bl,
             *capacity = zones[0].cap;
         }
         for (unsigned int i = 0; i < n; i++) {
-            if (!check_zone(ns, bl, &zones[i], *capacity, errp)) {
+            if (!check_zone(ns, info, &zones[i], *capacity, errp)) {
                 return false;
             }
         }
-        offset += n * (uint64_t)bl->zone_size;
+        offset += n * info->zone_size;
     }
     return true;
 }
 
 /* The Identify Namespace data structure of the Zoned Namespace Command Set */
 static NvmeIdNsZoned *describe_namespace(const NvmeNamespace *ns,
-                                         const BlockLimits *bl)
+                                         const BlockZoneInfo *info)
 {
     NvmeIdNsZoned *id = g_new0(NvmeIdNsZoned, 1);
-    uint32_t max_open = bl->max_open_zones ?: bl->max_active_zones;
+    uint32_t max_open = info->max_open_zones ?: info->max_active_zones;
 
     /* 0's based; a limit of 0, which is none, gives FFFFFFFFh */
-    id->mar = cpu_to_le32(bl->max_active_zones - 1);
+    id->mar = cpu_to_le32(info->max_active_zones - 1);
     id->mor = cpu_to_le32(max_open - 1);
     id->ozcs = cpu_to_le16(ns->params.cross_zone_read ?
                            NVME_ID_NS_ZONED_OZCS_RAZB : 0);
     for (int i = 0; i < ns->nlbaf; i++) {
-        id->lbafe[i].zsze = cpu_to_le64(bl->zone_size >> ns->id_ns.lbaf[i].ds);
-        id->lbafe[i].zdes = bl->zd_extension_size / ZDES_UNIT;
+        id->lbafe[i].zsze = cpu_to_le64(info->zone_size >>
+                                        ns->id_ns.lbaf[i].ds);
+        id->lbafe[i].zdes = info->zd_extension_size / ZDES_UNIT;
     }
     return id;
 }
@@ -286,25 +285,27 @@ static const BlockDevOps nvme_zoned_node_dev_ops = {
 
 bool nvme_zoned_node_setup(NvmeNamespace *ns, Error **errp)
 {
-    const BlockLimits *bl = &blk_bs(ns->blkconf.blk)->bl;
+    BlockZoneInfo info;
     uint64_t capacity;
+    bool is_zoned = blk_get_zone_info(ns->blkconf.blk, &info);
 
-    if (!check_features(ns, errp) || !check_limits(ns, bl, errp) ||
-        !check_zones(ns, bl, &capacity, errp) ||
-        !check_options(ns, bl, capacity, errp)) {
+    assert(is_zoned);
+    if (!check_features(ns, errp) || !check_limits(ns, &info, errp) ||
+        !check_zones(ns, &info, &capacity, errp) ||
+        !check_options(ns, &info, capacity, errp)) {
         return false;
     }
 
-    ns->zone_size = bl->zone_size / ns->lbasz;
+    ns->zone_size = info.zone_size / ns->lbasz;
     ns->zone_capacity = capacity / ns->lbasz;
     ns->zone_size_log2 = is_power_of_2(ns->zone_size) ?
                          ctz64(ns->zone_size) : 0;
-    ns->num_zones = ns->size / bl->zone_size;
-    ns->params.zd_extension_size = bl->zd_extension_size;
-    ns->zoned_node.zasl = 63 - clz64((uint64_t)bl->max_append_sectors *
+    ns->num_zones = ns->size / info.zone_size;
+    ns->params.zd_extension_size = info.zd_extension_size;
+    ns->zoned_node.zasl = 63 - clz64((uint64_t)info.max_append_sectors *
                                      BDRV_SECTOR_SIZE / NVME_ZASL_UNIT);
     ns->zoned_node.reports = nvme_zoned_node_reports_new();
-    ns->id_ns_zoned = describe_namespace(ns, bl);
+    ns->id_ns_zoned = describe_namespace(ns, &info);
     ns->csi = NVME_CSI_ZONED;
     blk_set_dev_ops(ns->blkconf.blk, &nvme_zoned_node_dev_ops, ns);
     if (!blk_supports_write_perm(ns->blkconf.blk)) {
