@@ -286,7 +286,7 @@ static const BlockDevOps nvme_zoned_node_dev_ops = {
 bool nvme_zoned_node_setup(NvmeNamespace *ns, Error **errp)
 {
     BlockZoneInfo info;
-    uint64_t capacity;
+    uint64_t capacity = 0;
     bool is_zoned = blk_get_zone_info(ns->blkconf.blk, &info);
 
     assert(is_zoned);
