@@ -11,6 +11,7 @@
 #include "qapi/qobject-input-visitor.h"
 #include "block/qdict.h"
 #include "qemu/cutils.h"
+#include "qemu/error-report.h"
 #include "qemu/option.h"
 #include "system/block-backend.h"
 #include "zoned.h"
@@ -306,6 +307,32 @@ static bool convert_model(QDict *qdict, Error **errp)
     return true;
 }
 
+/* Is the value of an option a bare number?  It counts @n sectors then. */
+static bool counts_sectors(const char *value, uint64_t *n)
+{
+    int base = g_ascii_strncasecmp(value, "0x", 2) ? 10 : 16;
+
+    return value[0] != '-' && !qemu_strtou64(value, NULL, base, n);
+}
+
+/*
+ * A bare number that fits may still have been meant as bytes, and the zones are
+ * 512 times as large then: says what it was taken for.
+ */
+static void report_sectors(const char *name, const char *value)
+{
+    g_autofree char *size = NULL;
+    uint64_t n, bytes;
+
+    if (value && counts_sectors(value, &n)) {
+        bytes = n * BDRV_SECTOR_SIZE;
+        size = size_to_str(bytes);
+        warn_report("%s=%s counts 512-byte sectors and is %" PRIu64 " bytes "
+                    "(%s); for bytes write %s=%" PRIu64 "B", name, value,
+                    bytes, size, name, n);
+    }
+}
+
 /*
  * Replaces option @name by its value in bytes.  It must fit in a device of
  * @size bytes, which tells when a bare number was meant as bytes.
@@ -314,18 +341,16 @@ static bool convert_zone_bytes(QDict *qdict, const char *name, uint64_t size,
                                Error **errp)
 {
     const char *value = qdict_get_try_str(qdict, name);
-    int base;
     uint64_t n;
 
     if (!value) {
         return true;
     }
-    base = g_str_has_prefix(value, "0x") ? 16 : 10;
-    if (!qemu_strtou64(value, NULL, base, &n) && value[0] != '-') {
+    if (counts_sectors(value, &n)) {
         if (n > size / BDRV_SECTOR_SIZE) {
             error_setg(errp, "%s=%s counts 512-byte sectors and is larger than "
                        "the device (%" PRIu64 " bytes); for bytes write "
-                       "%s=%sB", name, value, size, name, value);
+                       "%s=%" PRIu64 "B", name, value, size, name, n);
             return false;
         }
         n *= BDRV_SECTOR_SIZE;
@@ -410,6 +435,10 @@ int coroutine_fn GRAPH_UNLOCKED zoned_co_create_opts(BlockDriver *drv,
                                                      QemuOpts *opts,
                                                      Error **errp)
 {
+    /* As they were written; convert_opts() takes them out of @opts. */
+    g_autofree char *zone_size = g_strdup(qemu_opt_get(opts, BLOCK_OPT_Z_SIZE));
+    g_autofree char *zone_capacity =
+        g_strdup(qemu_opt_get(opts, BLOCK_OPT_Z_CAPACITY));
     BlockdevCreateOptions *create_options = convert_opts(opts, errp);
     BlockDriverState *bs = NULL;
     ZonedGeometry geo;
@@ -424,6 +453,8 @@ int coroutine_fn GRAPH_UNLOCKED zoned_co_create_opts(BlockDriver *drv,
         ret = -EINVAL;
         goto out;
     }
+    report_sectors(BLOCK_OPT_Z_SIZE, zone_size);
+    report_sectors(BLOCK_OPT_Z_CAPACITY, zone_capacity);
 
     ret = bdrv_co_create_file(filename, opts, errp);
     if (ret < 0) {
