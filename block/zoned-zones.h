@@ -15,7 +15,7 @@
  * EMPTY.
  *
  * Errors are those of the guest, and have errnos of their own so that they are
- * never taken for an error of the host:
+ * never taken for an error of the host (docs/devel/zoned-storage.rst):
  *
  *   -EINVAL        a write not at the write pointer, or not a multiple of
  *                  ZONED_WRITE_GRANULARITY

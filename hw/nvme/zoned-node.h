@@ -5,14 +5,8 @@
  * namespace on it keeps nothing about them: it translates commands to requests
  * to the node, and what the node says of them to statuses.
  *
- * The node has errnos for what a guest does wrong:
- *
- *   -EINVAL        a write not at the write pointer
- *   -ERANGE        a write beyond the zone or its capacity
- *   -EPERM         the condition of the zone does not allow it
- *   -EOVERFLOW     no active resource is left
- *   -ETOOMANYREFS  no open resource is left
- *   -EACCES        the node is read-only
+ * The node has errnos for what a guest does wrong, see
+ * docs/devel/zoned-storage.rst.
  *
  * All functions but those for realize and leave are for commands of a namespace
  * with ns->zoned_node.present.  Those that return a status return
