@@ -61,4 +61,10 @@ static inline uint64_t random_below(ZonedRandom *r, uint64_t n)
     return random_bits(r) % n;
 }
 
+/* True in @n of 100 cases */
+static inline bool random_percent(ZonedRandom *r, unsigned n)
+{
+    return random_below(r, 100) < n;
+}
+
 #endif /* TESTS_UNIT_ZONED_RANDOM_H */
