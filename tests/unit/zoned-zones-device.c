@@ -1,0 +1,141 @@
+/*
+ * A device for unit tests of the zone state machine of the zoned block format
+ * driver
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qemu/bitmap.h"
+#include "qemu/bitops.h"
+#include "zoned-zones-device.h"
+
+Device *device_new(const ZonedGeometry *geo)
+{
+    Device *d = g_new0(Device, 1);
+
+    d->wp = g_new0(uint64_t, geo->nr_zones);
+    g_assert_true(zoned_zones_init(&d->z, geo, d->wp));
+    for (uint32_t i = 0; i < geo->nr_zones; i++) {
+        zoned_zones_load_new(&d->z, i);
+    }
+    return d;
+}
+
+void device_free(Device *d)
+{
+    zoned_zones_destroy(&d->z);
+    g_free(d->wp);
+    g_free(d);
+}
+
+Device *device_with_limits(uint32_t max_open, uint32_t max_active)
+{
+    ZonedGeometry geo = geometry(NR_ZONES * ZONE_SIZE, ZONE_SIZE, CAPACITY, 1,
+                                 max_open, max_active);
+
+    return device_new(&geo);
+}
+
+int mgmt_all(Device *d, BlockZoneOp op)
+{
+    uint32_t nr_affected = zoned_zones_nr_affected(&d->z, op);
+    uint32_t nr_changed = 0;
+
+    for (uint32_t i = 0; i < d->z.geo.nr_zones; i++) {
+        int ret = zoned_zones_mgmt(&d->z, op, i, true);
+
+        if (ret < 0) {
+            g_assert_cmpuint(nr_affected, >, 0);
+            return ret;
+        }
+        nr_changed += ret;
+    }
+    if (op == BLK_ZO_OPEN) {
+        /* A zone that is closed for another one may come later, or before. */
+        g_assert_cmpint(nr_changed > 0, ==, nr_affected > 0);
+    } else {
+        g_assert_cmpuint(nr_changed, ==, nr_affected);
+    }
+    return 0;
+}
+
+void device_clear_dirty(Device *d)
+{
+    bitmap_zero(d->z.dirty, DIV_ROUND_UP(d->z.geo.nr_zones,
+                                         ZONED_ZONES_PER_DIRTY_BIT));
+    d->z.nr_dirty = 0;
+}
+
+void device_check_derived(Device *d)
+{
+    const ZonedZones *z = &d->z;
+    const ZonedGeometry *geo = &z->geo;
+    uint32_t nr[16] = {};
+    uint32_t linked = 0, dirty = 0;
+
+    for (uint32_t i = 0; i < geo->nr_zones; i++) {
+        BlockZoneState cond = zoned_zones_cond(z, i);
+        uint64_t start = i * geo->zone_size;
+        uint64_t limit = MIN(start + geo->zone_size, geo->size);
+        uint64_t end = zoned_zones_end(z, i);
+
+        nr[cond]++;
+        if (zoned_zones_ext_valid(z, i)) {
+            g_assert_cmpint(cond, !=, BLK_ZS_EMPTY);
+            g_assert_cmpint(cond, !=, BLK_ZS_NOT_WP);
+        }
+        if (i < geo->nr_conv) {
+            g_assert_cmpint(cond, ==, BLK_ZS_NOT_WP);
+            g_assert_cmphex(end, ==, limit);
+            g_assert_cmphex(d->wp[i], ==, limit | CONV_BIT);
+        } else {
+            g_assert_cmpint(cond, !=, BLK_ZS_NOT_WP);
+            g_assert_cmphex(end, >=, start);
+            g_assert_cmphex(end, <=, MIN(start + geo->zone_capacity, limit));
+            g_assert_cmphex(d->wp[i], ==, cond == BLK_ZS_FULL ? limit : end);
+        }
+    }
+    for (int cond = 0; cond < 16; cond++) {
+        g_assert_cmpuint(z->nr[cond], ==, nr[cond]);
+    }
+    g_assert_cmpuint(zoned_zones_nr_open(z), ==,
+                     nr[BLK_ZS_IOPEN] + nr[BLK_ZS_EOPEN]);
+    g_assert_cmpuint(zoned_zones_nr_active(z), ==,
+                     nr[BLK_ZS_IOPEN] + nr[BLK_ZS_EOPEN] + nr[BLK_ZS_CLOSED]);
+
+    if (geo->max_open) {
+        uint32_t prev = UINT32_MAX;
+
+        for (uint32_t i = z->lru_first; i != UINT32_MAX; i = z->lru[i].next) {
+            g_assert_cmpint(zoned_zones_cond(z, i), ==, BLK_ZS_IOPEN);
+            g_assert_cmpuint(z->lru[i].prev, ==, prev);
+            g_assert_cmpuint(linked, <, geo->nr_zones);
+            linked++;
+            prev = i;
+        }
+        g_assert_cmpuint(z->lru_last, ==, prev);
+        g_assert_cmpuint(linked, ==, nr[BLK_ZS_IOPEN]);
+        g_assert_cmpuint(zoned_zones_nr_open(z), <=, geo->max_open);
+    }
+    if (geo->max_active) {
+        g_assert_cmpuint(zoned_zones_nr_active(z) + z->nr_lingering, <=,
+                         geo->max_active);
+    }
+    g_assert_cmpint(zoned_zones_need_commit(z), ==,
+                    geo->max_active && z->nr_lingering &&
+                    zoned_zones_nr_active(z) + z->nr_lingering ==
+                    geo->max_active);
+    for (uint32_t b = 0;
+         b < DIV_ROUND_UP(geo->nr_zones, ZONED_ZONES_PER_DIRTY_BIT); b++) {
+        dirty += test_bit(b, z->dirty);
+    }
+    g_assert_cmpuint(z->nr_dirty, ==, dirty);
+}
+
+void check_zone(Device *d, uint32_t i, BlockZoneState cond, uint64_t written)
+{
+    g_assert_cmpint(zoned_zones_cond(&d->z, i), ==, cond);
+    g_assert_cmphex(zoned_zones_end(&d->z, i), ==,
+                    i * d->z.geo.zone_size + written);
+    device_check_derived(d);
+}
