@@ -29,6 +29,7 @@
 #include "block/qdict.h"
 #include "system/block-backend.h"
 #include "../unit/iothread.h"
+#include "../unit/zoned-filter.h"
 #include <getopt.h>
 #include <sys/resource.h>
 
@@ -161,20 +162,6 @@ delay_co_getlength(BlockDriverState *bs)
     return bdrv_co_getlength(bs->file->bs);
 }
 
-static int coroutine_fn GRAPH_RDLOCK
-delay_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                QEMUIOVector *qiov, BdrvRequestFlags flags)
-{
-    return bdrv_co_preadv(bs->file, offset, bytes, qiov, flags);
-}
-
-static int coroutine_fn GRAPH_RDLOCK
-delay_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                 QEMUIOVector *qiov, BdrvRequestFlags flags)
-{
-    return bdrv_co_pwritev(bs->file, offset, bytes, qiov, flags);
-}
-
 /* The file is flushed by the block layer. */
 static int coroutine_fn GRAPH_RDLOCK
 delay_co_flush_to_disk(BlockDriverState *bs)
@@ -189,8 +176,8 @@ static BlockDriver bdrv_delay = {
     .bdrv_open              = delay_open,
     .bdrv_child_perm        = bdrv_default_perms,
     .bdrv_co_getlength      = delay_co_getlength,
-    .bdrv_co_preadv         = delay_co_preadv,
-    .bdrv_co_pwritev        = delay_co_pwritev,
+    .bdrv_co_preadv         = filter_co_preadv,
+    .bdrv_co_pwritev        = filter_co_pwritev,
     .bdrv_co_flush_to_disk  = delay_co_flush_to_disk,
 };
 
