@@ -20,10 +20,26 @@ uint16_t nvme_zoned_node_check_read(NvmeNamespace *ns, uint64_t slba,
     return NVME_SUCCESS;
 }
 
-uint16_t nvme_zoned_node_read_status(int ret)
+int nvme_zoned_node_errno(const NvmeNamespace *ns, int ret)
+{
+    switch (ret) {
+    case -EINVAL:
+    case -ERANGE:
+    case -EPERM:
+    case -EOVERFLOW:
+    case -ETOOMANYREFS:
+    case -EACCES:
+        return ns->zoned_node.has_errnos ? ret : -EIO;
+    default:
+        return ret;
+    }
+}
+
+uint16_t nvme_zoned_node_read_status(const NvmeNamespace *ns, int ret)
 {
     /* No other condition keeps a zone from being read. */
-    return ret == -EPERM ? NVME_ZONE_OFFLINE | NVME_DNR : NVME_SUCCESS;
+    return nvme_zoned_node_errno(ns, ret) == -EPERM ?
+           NVME_ZONE_OFFLINE | NVME_DNR : NVME_SUCCESS;
 }
 
 uint16_t nvme_zoned_node_check_writable(NvmeNamespace *ns)
@@ -92,6 +108,7 @@ void nvme_zoned_node_write_failed(NvmeRequest *req, uint64_t slba, int ret,
     NvmeNamespace *ns = req->ns;
     NvmeZoneRefusal *refusal;
 
+    ret = nvme_zoned_node_errno(ns, ret);
     if (ret != -EPERM) {
         if (ret != -ECANCELED || !req->status) {
             req->status = nvme_zoned_node_status(ret, NVME_WRITE_FAULT);

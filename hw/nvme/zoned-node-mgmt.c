@@ -12,6 +12,7 @@ static void nvme_zoned_mgmt_cb(void *opaque, int ret)
 {
     NvmeRequest *req = opaque;
 
+    ret = nvme_zoned_node_errno(req->ns, ret);
     if (ret == -EPERM) {
         req->status = NVME_ZONE_INVAL_TRANSITION | NVME_DNR;
     } else if (ret < 0) {

@@ -304,6 +304,7 @@ bool nvme_zoned_node_setup(NvmeNamespace *ns, Error **errp)
     ns->params.zd_extension_size = info.zd_extension_size;
     ns->zoned_node.zasl = 63 - clz64((uint64_t)info.max_append_sectors *
                                      BDRV_SECTOR_SIZE / NVME_ZASL_UNIT);
+    ns->zoned_node.has_errnos = info.has_zone_errnos;
     ns->zoned_node.reports = nvme_zoned_node_reports_new();
     ns->id_ns_zoned = describe_namespace(ns, &info);
     ns->csi = NVME_CSI_ZONED;

@@ -94,8 +94,14 @@ BlockAIOCB *nvme_zoned_node_format(NvmeNamespace *ns, BlockCompletionFunc *cb,
 uint16_t nvme_zoned_node_check_read(NvmeNamespace *ns, uint64_t slba,
                                     uint32_t nlb);
 
+/*
+ * What @ret of the drive says: an errno for a mistake of the guest is one only
+ * if the node promises that (BlockZoneInfo.has_zone_errnos); else -EIO.
+ */
+int nvme_zoned_node_errno(const NvmeNamespace *ns, int ret);
+
 /* The status of a read that failed with @ret; 0 if the host is to blame. */
-uint16_t nvme_zoned_node_read_status(int ret);
+uint16_t nvme_zoned_node_read_status(const NvmeNamespace *ns, int ret);
 
 /* The status that an errno stands for; @other if none in particular. */
 uint16_t nvme_zoned_node_status(int ret, uint16_t other);

@@ -109,11 +109,49 @@ static void test_refused(void)
     zns_stop(g);
 }
 
+/*
+ * What a drive fails that, like a host device, has no errnos of its own for
+ * mistakes of the guest is none, whatever the errno is.
+ */
+static void test_host_like(void)
+{
+    static const int errnos[] = {
+        EINVAL, ERANGE, EPERM, EOVERFLOW, ETOOMANYREFS, EACCES,
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(errnos); i++) {
+        g_autofree char *args = g_strdup_printf(
+            "-blockdev driver=zoned,node-name=zones,file.driver=file,"
+            "file.filename=%s -blockdev driver=blkdebug,node-name=disk,"
+            "image=zones,inject-error.0.event=none,inject-error.0.iotype=write,"
+            "inject-error.0.errno=%d,inject-error.0.sector=%" PRIu64 ","
+            "inject-error.1.event=none,inject-error.1.iotype=read,"
+            "inject-error.1.errno=%d,inject-error.1.sector=%" PRIu64 " "
+            "-device nvme,serial=zoned,addr=4,drive=disk",
+            zns_image_new(), errnos[i], (uint64_t)Z(1), errnos[i],
+            (uint64_t)Z(1));
+        ZnsGuest *g = zns_start(args);
+
+        assert_status(zns_write(g, Z(1), 8), NVME_WRITE_FAULT);
+        assert_status(zns_append(g, Z(1), 8, NULL), NVME_WRITE_FAULT);
+        assert_status(zns_manage(g, NVME_ZONE_ACTION_FINISH, Z(1)),
+                      NVME_INTERNAL_DEV_ERROR);
+        assert_status(zns_read(g, Z(1), 8), NVME_UNRECOVERED_READ);
+        /* Of these, the node says what it will. */
+        assert_status(zns_write(g, Z(0) + 8, 8), NVME_WRITE_FAULT);
+        assert_status(zns_manage(g, NVME_ZONE_ACTION_CLOSE, Z(0)),
+                      NVME_INTERNAL_DEV_ERROR);
+        assert_success(zns_write(g, Z(0), 8));
+        zns_stop(g);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     qtest_add_func("nvme-zoned/drive", test_drive);
     qtest_add_func("nvme-zoned/unplug", test_unplug);
     qtest_add_func("nvme-zoned/drive-refused", test_refused);
+    qtest_add_func("nvme-zoned/host-like", test_host_like);
     return g_test_run();
 }

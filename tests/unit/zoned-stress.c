@@ -6,7 +6,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/thread.h"
-#include "block/aio.h"
+#include "qemu/main-loop.h"
 #include "zoned-random.h"
 #include "zoned-stress.h"
 #include "zoned-stress-file.h"
