@@ -569,18 +569,8 @@ static void zoned_refresh_limits(BlockDriverState *bs, Error **errp)
 
 int zoned_host_error(int ret)
 {
-    switch (ret) {
-    case -EINVAL:
-    case -ERANGE:
-    case -EPERM:
-    case -EOVERFLOW:
-    case -ETOOMANYREFS:
-    case -EACCES:
-    case -EAGAIN:
-        return -EIO;
-    default:
-        return ret;
-    }
+    /* -EAGAIN asks for a commit. */
+    return bdrv_is_zone_errno(ret) || ret == -EAGAIN ? -EIO : ret;
 }
 
 /*

@@ -25,7 +25,7 @@ def clean_tree(source: Path, folder: Path) -> mails.Repository:
     repo = mails.Repository(folder, mails.CHECKER)
     if (folder / '.git').exists():
         # What is compiled of it stays as far as it is the same.
-        repo.git('am', '--quit')
+        shutil.rmtree(folder / '.git' / 'rebase-apply', ignore_errors=True)
         repo.git('checkout', '--quiet', '--force', 'source')
         repo.git('clean', '--quiet', '-dffx')
         return repo

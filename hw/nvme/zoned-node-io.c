@@ -23,17 +23,7 @@ uint16_t nvme_zoned_node_check_read(NvmeNamespace *ns, uint64_t slba,
 
 int nvme_zoned_node_errno(const NvmeNamespace *ns, int ret)
 {
-    switch (ret) {
-    case -EINVAL:
-    case -ERANGE:
-    case -EPERM:
-    case -EOVERFLOW:
-    case -ETOOMANYREFS:
-    case -EACCES:
-        return ns->zoned_node.has_errnos ? ret : -EIO;
-    default:
-        return ret;
-    }
+    return bdrv_is_zone_errno(ret) && !ns->zoned_node.has_errnos ? -EIO : ret;
 }
 
 uint16_t nvme_zoned_node_read_status(const NvmeNamespace *ns, int ret)
