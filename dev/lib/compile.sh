@@ -42,7 +42,9 @@ log_name() {
 configure_tree() {
     local tree=$1 dir=$2 compiler=gcc
     local -a arguments=("${CONFIGURE[@]}")
-    [ "$3" = unpatched ] || arguments+=(--enable-zoned)
+    # Not in a tree without this project, or with a part of it
+    ! grep -qs "^option('zoned'" "$tree/meson_options.txt" ||
+        arguments+=(--enable-zoned)
     case $3 in
     sanitize)
         arguments+=("${CONFIGURE_SANITIZE[@]}")
