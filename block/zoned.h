@@ -44,6 +44,9 @@
  *     nothing remembers the failure.
  *   - A reset of the zone waits for all of them; what comes later waits for it.
  *
+ * One spin lock (BDRVZonedState.lock) protects what changes.  It is never held
+ * across I/O, an allocation, a trace, a wake or a wait; see there.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #ifndef BLOCK_ZONED_H
