@@ -522,9 +522,9 @@ static uint64_t conv_value(const ZonedGeometry *geo, uint32_t i)
 }
 
 /* Reads @value, an entry of a zone; true if zone @i may have it. */
-static inline bool decode_value(const ZonedGeometry *geo, uint32_t i,
-                                const EntryRules *rules, uint64_t value,
-                                ZonedEntry *entry)
+static bool decode_value(const ZonedGeometry *geo, uint32_t i,
+                         const EntryRules *rules, uint64_t value,
+                         ZonedEntry *entry)
 {
     BlockZoneState cond = value >> ENTRY_COND_SHIFT;
     bool ext_valid = value & rules->ext_bit;

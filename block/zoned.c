@@ -651,6 +651,7 @@ zoned_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
 /*
  * Writes to the file; without @qiov, zeroes.  FUA is left to the caller: the
  * block layer may emulate it with a flush that does not count this write.
+ * This and the next are inline: 20 instructions of each write.
  */
 static inline int coroutine_fn GRAPH_RDLOCK
 write_file(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
