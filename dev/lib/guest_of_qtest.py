@@ -12,6 +12,8 @@ import socket
 import struct
 import subprocess
 import time
+from pathlib import Path
+from typing import Sequence, Union
 
 from qmp import Qmp
 
@@ -52,7 +54,8 @@ DATA = 8 << 20
 class Guest:
     """QEMU with this guest."""
 
-    def __init__(self, program, node, folder, prefix=()):
+    def __init__(self, program: Path, node: str, folder: Path,
+                 prefix: Sequence[str] = ()) -> None:
         memory = folder / 'guest.memory'
         with open(memory, 'w+b') as file:
             file.truncate(MEMORY)
@@ -77,11 +80,11 @@ class Guest:
                 f'queue-size={QUEUE_SIZE}')],
             stdin=subprocess.DEVNULL)
         self.qtest = self._accept(listener).makefile('rw', encoding='utf-8')
-        self.qmp = Qmp(str(folder / 'qmp'), 120)
+        self.qmp = Qmp(folder / 'qmp', 120)
         self.asked = 0          # requests, of all batches
         self._start_device()
 
-    def _accept(self, listener):
+    def _accept(self, listener: socket.socket) -> socket.socket:
         """QEMU's connection."""
         listener.settimeout(1)
         with listener:
@@ -92,10 +95,10 @@ class Guest:
                     pass
         raise RuntimeError('QEMU has ended before its guest ran')
 
-    def __enter__(self):
+    def __enter__(self) -> 'Guest':
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         if exception[0]:
             self.process.kill()
         else:
@@ -103,17 +106,17 @@ class Guest:
         self.process.wait(timeout=120)
         self.memory.close()
 
-    def _qtest(self, *words):
+    def _qtest(self, *words: Union[str, int]) -> None:
         self.qtest.write(' '.join(map(str, words)) + '\n')
         self.qtest.flush()
         answer = self.qtest.readline().split()
         assert answer[:1] == ['OK'], (words, answer)
 
-    def _configure(self, register, value):
+    def _configure(self, register: int, value: int) -> None:
         self._qtest('outl', CONFIG_ADDRESS, 1 << 31 | SLOT << 11 | register)
         self._qtest('outl', CONFIG_DATA, value)
 
-    def _start_device(self):
+    def _start_device(self) -> None:
         self._configure(BAR0, PORTS)
         self._configure(COMMAND, IO_AND_MASTER)
         self._qtest('outb', PORTS + STATUS, ACKNOWLEDGED_AND_DRIVER)
@@ -122,7 +125,7 @@ class Guest:
         self._qtest('outl', PORTS + QUEUE_ADDRESS, QUEUE // BLOCK)
         self._qtest('outb', PORTS + STATUS, DRIVER_OK)
 
-    def describe(self, kind):
+    def describe(self, kind: int) -> None:
         """
         The requests of each batch from now on: a block each, at every other
         place of the disk, so that the device does not merge them.
@@ -143,7 +146,7 @@ class Guest:
             struct.pack_into('<H', self.memory, AVAILABLE + 4 + 2 * i,
                              i % BATCH)
 
-    def run(self, batches):
+    def run(self, batches: int) -> None:
         """So many batches, one after the other."""
         for _ in range(batches):
             self.memory[STATUSES:STATUSES + BATCH] = b'\xff' * BATCH
@@ -155,7 +158,7 @@ class Guest:
             assert not any(self.memory[STATUSES:STATUSES + BATCH]), \
                 'a request has failed'
 
-    def _wait(self):
+    def _wait(self) -> None:
         end = time.monotonic() + 60
         while struct.unpack_from('<H', self.memory, USED + 2)[0] \
                 != self.asked & 0xffff:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import (
+    Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar)
 
 from guest_of_qtest import BATCH, IN, OUT, Guest
 
@@ -23,13 +25,17 @@ PROGRAM = 'tests/bench/zoned-bench'
 RUN_TIME = 0.4
 STARTED = time.monotonic()
 
+# Arguments of measure() by their names: most are options of the program.
+Options = Dict[str, Any]
+Value = TypeVar('Value')
 
-def say(text):
+
+def say(text: str) -> None:
     """Progress, as the other commands show it."""
     print(f'[{time.monotonic() - STARTED:4.0f}s] {text}', flush=True)
 
 
-def run(*command):
+def run(*command: object) -> str:
     """The output of a command, which must succeed."""
     done = subprocess.run([str(word) for word in command], text=True,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -44,17 +50,17 @@ class Disk:
 
     build = OURS
 
-    def unpatched(self):
+    def unpatched(self) -> 'Disk':
         """The same in a build without this project."""
         disk = copy.copy(self)
         disk.build = UNPATCHED
         return disk
 
-    def node(self, delay=False):
+    def node(self, delay: bool = False) -> str:
         """Its options."""
         raise NotImplementedError
 
-    def blockdev(self):
+    def blockdev(self) -> str:
         """Those of -blockdev, for a disk without the host's cache."""
         return self.node()
 
@@ -62,10 +68,10 @@ class Disk:
 class Null(Disk):
     """A disk that does nothing: what is measured is the way to it."""
 
-    def __init__(self, size):
+    def __init__(self, size: int) -> None:
         self.size = size
 
-    def node(self, delay=False):
+    def node(self, delay: bool = False) -> str:
         assert not delay
         return f'driver=null-co,size={self.size},read-zeroes=off'
 
@@ -73,7 +79,8 @@ class Null(Disk):
 class Image(Disk):
     """An image of a format, and how it is opened."""
 
-    def __init__(self, name, fmt, size, options=(), folder=FOLDER):
+    def __init__(self, name: str, fmt: str, size: int,
+                 options: Sequence[str] = (), folder: Path = FOLDER) -> None:
         self.name = name
         self.format = self.driver = fmt
         self.path = folder / f'{name}.{fmt}'
@@ -83,7 +90,7 @@ class Image(Disk):
             *[word for option in options for word in ('-o', option)],
             self.path, size)
 
-    def beneath(self):
+    def beneath(self) -> 'Image':
         """The data of this image as a raw one: the same blocks of the disk."""
         image = copy.copy(self)
         first = json.loads(run(BIN / 'qemu-img', 'map', '--output=json',
@@ -92,7 +99,7 @@ class Image(Disk):
         image.driver = f"raw,offset={first['offset']}"
         return image
 
-    def node(self, delay=False):
+    def node(self, delay: bool = False) -> str:
         """The image as a block node; with delay, its flushes take longer."""
         below = 'file.file' if delay else 'file'
         return (f'driver={self.driver},'
@@ -102,15 +109,16 @@ class Image(Disk):
                 # has its blocks.
                 + f'{below}.discard=ignore')
 
-    def blockdev(self):
+    def blockdev(self) -> str:
         return self.node() + ',file.cache.direct=on,file.aio=native'
 
-    def fill(self, size):
+    def fill(self, size: int) -> None:
         """Gives the file its blocks: a file system takes time for that."""
         measure(self, op='write', size=1 << 20, count=size >> 20, direct=True)
 
 
-def arguments(image, delay=None, direct=False, **options):
+def arguments(image: Disk, delay: Optional[int] = None, direct: bool = False,
+              **options: Any) -> List[str]:
     """Of the program."""
     words = ['--direct'] if direct else []
     for name, value in options.items():
@@ -120,32 +128,36 @@ def arguments(image, delay=None, direct=False, **options):
     return [*words, image.node(delay is not None)]
 
 
-def measure(image, prefix=(), **options):
+def measure(image: Disk, prefix: Sequence[object] = (),
+            **options: Any) -> Dict[str, float]:
     """One run: what the program says of it."""
-    return json.loads(run(*prefix, image.build / PROGRAM,
-                          *arguments(image, **options)))
+    result: Dict[str, float] = json.loads(
+        run(*prefix, image.build / PROGRAM, *arguments(image, **options)))
+    return result
 
 
-def rate(image, **options):
+def rate(image: Disk, **options: Any) -> float:
     """Requests in a second."""
     result = measure(image, **options)
     return result['requests'] / result['seconds']
 
 
-def calibrated(image, limit, **options):
+def calibrated(image: Disk, limit: int, **options: Any) -> int:
     """How many requests take about RUN_TIME; at most limit."""
     count = min(limit, 2000)
     return max(100, min(limit, int(rate(image, count=count, **options)
                                    * RUN_TIME)))
 
 
-def collected(out):
+def collected(out: Path) -> int:
     """The instructions in a file of callgrind."""
-    return int(re.search(r'^(?:totals|summary): (\d+)', out.read_text(),
-                         re.M)[1])
+    found = re.search(r'^(?:totals|summary): (\d+)', out.read_text(), re.M)
+    assert found, out
+    return int(found[1])
 
 
-def instructions(image, counts=(2000, 6000), **options):
+def instructions(image: Disk, counts: Tuple[int, int] = (2000, 6000),
+                 **options: Any) -> float:
     """Instructions of a request, as the difference of two runs says."""
     totals = []
     for count in counts:
@@ -158,7 +170,9 @@ def instructions(image, counts=(2000, 6000), **options):
     return (totals[1] - totals[0]) / (counts[1] - counts[0])
 
 
-def device_instructions(disk, folder=FOLDER, batches=(2, 12)):
+def device_instructions(disk: Disk, folder: Path = FOLDER,
+                        batches: Tuple[int, int] = (2, 12)) \
+        -> Dict[str, float]:
     """
     Instructions of a 4 KiB request of a guest, by virtio-blk and what is below
     it: a dictionary of operations. Callgrind counts anew at each of these
@@ -184,7 +198,7 @@ def device_instructions(disk, folder=FOLDER, batches=(2, 12)):
             'read': (counts[3] - counts[2]) / per}
 
 
-def calls(image, name, **options):
+def calls(image: Disk, name: str, **options: Any) -> int:
     """How often a run makes a system call of that name."""
     out = FOLDER / 'strace.out'
     measure(image, ('strace', '-f', '-c', '-o', out, '-e', 'trace=' + name),
@@ -195,9 +209,10 @@ def calls(image, name, **options):
     return int(found[1]) if found else 0
 
 
-def interleave(rounds, *runs):
+def interleave(rounds: int,
+               *runs: Callable[[], Value]) -> List[List[Value]]:
     """What each of the runs gives in each round; the order alternates."""
-    values = [[] for _ in runs]
+    values: List[List[Value]] = [[] for _ in runs]
     for n in range(rounds):
         order = range(len(runs))
         for i in order if n % 2 == 0 else reversed(order):
@@ -205,15 +220,29 @@ def interleave(rounds, *runs):
     return values
 
 
+class Row(NamedTuple):
+    """A figure, and what it is made of."""
+    what: str
+    left: str
+    right: str
+    value: float
+    low: float
+    high: float
+    bound: Optional[float]
+    must_be: str
+    good: bool
+
+
 class Report:
     """The table, and whether each figure is what it must be."""
 
-    def __init__(self):
-        self.rows = []
-        self.missed = []
+    def __init__(self) -> None:
+        self.rows: List[Row] = []
+        self.missed: List[str] = []
 
-    def add(self, what, left, right, bound=None, unit='/s',
-            more_is_better=True):
+    def add(self, what: str, left: Sequence[float], right: Sequence[float], *,
+            bound: Optional[float] = None, unit: str = '/s',
+            more_is_better: bool = True) -> None:
         """
         Compares the values of two contestants, round by round: left over
         right, which must be at least (or at most) the bound, if there is one.
@@ -224,44 +253,45 @@ class Report:
                     f'{statistics.median(right):.4g}{unit}',
                     (min(ratios), max(ratios)))
 
-    def single(self, what, value, bound, more_is_better=False, left='',
-               right='', spread=None):
+    def single(self, what: str, value: float, bound: Optional[float],
+               more_is_better: bool = False, left: str = '', right: str = '',
+               spread: Optional[Tuple[float, float]] = None) -> None:
         """A figure of its own"""
         good = bound is None or (
             value >= bound if more_is_better else value <= bound)
-        self.rows.append({
-            'what': what, 'left': left, 'right': right, 'value': value,
-            'low': spread[0] if spread else value,
-            'high': spread[1] if spread else value,
-            'bound': bound,
-            'must_be': '' if bound is None else
-                       f"{'>=' if more_is_better else '<='} {bound:g}",
-            'good': good})
+        self.rows.append(Row(
+            what, left, right, value,
+            low=spread[0] if spread else value,
+            high=spread[1] if spread else value,
+            bound=bound,
+            must_be='' if bound is None else
+                    f"{'>=' if more_is_better else '<='} {bound:g}",
+            good=good))
         if not good:
             self.missed.append(what)
         say(self.line(self.rows[-1]))
 
     @staticmethod
-    def line(row):
+    def line(row: Row) -> str:
         """One figure, readable."""
-        return (f"{row['what']:<46} {row['left']:>11} {row['right']:>11} "
-                f"{row['value']:8.3f} {row['low']:8.3f} {row['high']:8.3f}  "
-                f"{row['must_be']:<9}"
-                + ('' if row['good'] else ' MISSED'))
+        return (f'{row.what:<46} {row.left:>11} {row.right:>11} '
+                f'{row.value:8.3f} {row.low:8.3f} {row.high:8.3f}  '
+                f'{row.must_be:<9}'
+                + ('' if row.good else ' MISSED'))
 
-    def text(self):
+    def text(self) -> str:
         """All of it."""
         head = (f"{'':<46} {'ours':>11} {'other':>11} {'ratio':>8} "
                 f"{'least':>8} {'most':>8}  must be")
         return '\n'.join([head, *map(self.line, self.rows)])
 
-    def plot(self, path):
+    def plot(self, path: Path) -> None:
         """The ratios as an SVG picture, by gnuplot."""
         data = path.with_suffix('.dat')
         data.write_text(''.join(
-            f"{len(self.rows) - i} {row['value']} {row['low']} {row['high']} "
-            f"{'?' if row['bound'] is None else row['bound']} "
-            f"\"{row['what']}\"\n"
+            f'{len(self.rows) - i} {row.value} {row.low} {row.high} '
+            f'{"?" if row.bound is None else row.bound} '
+            f'"{row.what}"\n'
             for i, row in enumerate(self.rows)), encoding='utf-8')
         script = f'''
 set datafile missing "?"
