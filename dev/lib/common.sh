@@ -29,6 +29,12 @@ usage() {
     sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$1"
 }
 
+# contain ARGUMENT...: the first time, begin this command, whose arguments these
+# are, anew below a process that ends what it starts.
+contain() {
+    [ "${CONTAINED-}" = "$PPID" ] || exec "$ROOT/dev/lib/contained" "$0" "$@"
+}
+
 # logged NAME COMMAND...: output goes to build/log/NAME.log; when the command
 # fails, the end of it is shown.
 logged() {
