@@ -112,7 +112,7 @@ block_unit_tests() {
 # QEMU's own qtests of disks; virtio-blk's and NVMe's are in qos-test.
 DISK_QTESTS=(qos-test drive_del-test hd-geo-test ide-test ahci-test fdc-test)
 
-# compile_tree TREE DIR VARIANT [WITH-TESTS]
+# compile_tree TREE DIR VARIANT [WITH-TESTS]; variant "tools" is no system
 compile_tree() {
     local tree=$1 dir=$2 log
     local -a targets=("${TOOLS[@]}")
