@@ -75,11 +75,15 @@ def checkpatch(tree: Path, mail: Path) -> List[str]:
         check=False)
     added = re.findall(r'^--- /dev/null\n\+\+\+ b/(\S+)',
                        mail.read_text(encoding='utf-8'), re.M)
-    said = re.sub(r"^WARNING: Does new file '\S+\.out' need 'SPDX-.*\n", '',
-                  done.stdout, flags=re.M)
-    paragraphs = [text for text in said.split('\n\n') if text.strip()
-                  if 'oes MAINTAINERS need updating?' not in text]
-    return '\n'.join(paragraphs).splitlines() + [
+    said = done.stdout
+    for question in (
+            r"WARNING: Does new file '\S+\.out' need 'SPDX-.*\n",
+            r'WARNING: added, moved or deleted file\(s\), does .*\n'
+            r'(?:.+\n)*\n',
+            r'WARNING: added, moved or deleted file\(s\):\n(?:\n|  .*\n)*'
+            r'Does MAINTAINERS need updating\?\n\n'):
+        said = re.sub('^' + question, '', said, flags=re.M)
+    return said.splitlines() + [
         f'MAINTAINERS does not name {path}' for path in added
         if not maintained(tree, path)]
 
