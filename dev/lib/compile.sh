@@ -32,6 +32,10 @@ SANITIZE_DEVICES=(I440FX VIRTIO_PCI VIRTIO_BLK NVME_PCI)
 
 TOOLS=(qemu-img qemu-io qemu-nbd storage-daemon/qemu-storage-daemon)
 
+# To ccache, the same file in another tree is the same file: those of build/series
+# and build/unpatched have the same place beside their build folder.
+export CCACHE_BASEDIR=$BUILD CCACHE_NOHASHDIR=1
+
 # log_name DIR: what the logs of a build folder are called
 log_name() {
     local name=${1#"$BUILD"/}
