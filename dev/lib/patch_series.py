@@ -115,11 +115,6 @@ def read_series(project: Path, version: Optional[str] = None) -> List[Section]:
     return sections
 
 
-def patch_files(project: Path) -> List[Path]:
-    """All files that are patches."""
-    return sorted((project / 'patches').glob('**/*.patch'))
-
-
 def patched_paths(patch: Path) -> List[str]:
     """The files that a patch names."""
     names = re.findall(r'^(?:---|\+\+\+) [ab]/(\S+)',

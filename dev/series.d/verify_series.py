@@ -13,7 +13,6 @@ from typing import List
 
 import mails
 import prepare
-import patch_series
 import tap
 from project import BUILD, ROOT
 
@@ -28,12 +27,17 @@ def clean_tree(source: Path, folder: Path) -> mails.Repository:
         shutil.rmtree(folder / '.git' / 'rebase-apply', ignore_errors=True)
         repo.git('checkout', '--quiet', '--force', 'source')
         repo.git('clean', '--quiet', '-dffx')
-        return repo
-    for path in prepare.source_files(source):
-        patch_series.copy(source / path, folder / path)
-    repo.git('init', '--quiet')
+    else:
+        folder.mkdir(parents=True)
+        repo.git('init', '--quiet')
+    wanted = set(prepare.source_files(source))
+    for path in wanted:
+        prepare.update(source / path, folder / path)
+    # Another source may have come to be there.
+    for path in set(repo.git('ls-files', '-z').split('\0')) - {''} - wanted:
+        (folder / path).unlink()
     repo.commit_all('source')
-    repo.git('tag', 'source')
+    repo.git('tag', '--force', 'source')
     return repo
 
 
@@ -101,7 +105,8 @@ def commits(repo: mails.Repository, last: str, every: bool) -> List[str]:
     return found if every else found[-1:]
 
 
-def verify(version: str, source: Path, base: Path, every: bool) -> bool:
+def verify(version: str, source: Path, base: Path, tree: Path,
+           every: bool) -> bool:
     """All of it; prints results (TAP)."""
     written = FOLDER / f'mails-{version}'
     shutil.rmtree(written, ignore_errors=True)
@@ -120,7 +125,7 @@ def verify(version: str, source: Path, base: Path, every: bool) -> bool:
                                                         'HEAD').strip()
     last = repo.git('rev-parse', 'HEAD').strip()
     good &= tap.result(True, f'{version}: git am')
-    other = differences(repo, BUILD / f'qemu-{version}')
+    other = differences(repo, tree)
     good &= tap.result(not other, f'{version}: the tree of dev/build',
                        other[:20])
     for mail in letters:
