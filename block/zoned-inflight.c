@@ -801,7 +801,10 @@ void coroutine_fn zoned_exclusion_begin(BlockDriverState *bs,
         f->excluder = ex;
         zoned_wait(s, &ex->waiter);
     }
-    /* Writes that are acknowledged may not know yet; they go on first. */
+    /*
+     * Writes that are acknowledged may not know yet: those of this thread go on
+     * first.  There is no order between threads.
+     */
     behind = qatomic_read(&in->nr_resuming) > 0;
     qemu_spin_unlock(&s->lock);
     if (behind) {

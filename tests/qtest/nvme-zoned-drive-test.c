@@ -131,12 +131,14 @@ static void test_host_like(void)
             zns_image_new(), errnos[i], (uint64_t)Z(1), errnos[i],
             (uint64_t)Z(1));
         ZnsGuest *g = zns_start(args);
+        NvmeCmd format = zns_command(g, NVME_ADM_CMD_FORMAT_NVM, 0);
 
         assert_status(zns_write(g, Z(1), 8), NVME_WRITE_FAULT);
         assert_status(zns_append(g, Z(1), 8, NULL), NVME_WRITE_FAULT);
         assert_status(zns_manage(g, NVME_ZONE_ACTION_FINISH, Z(1)),
                       NVME_INTERNAL_DEV_ERROR);
         assert_status(zns_read(g, Z(1), 8), NVME_UNRECOVERED_READ);
+        assert_status(zns_admin(g, format), NVME_INTERNAL_DEV_ERROR);
         /* Of these, the node says what it will. */
         assert_status(zns_write(g, Z(0) + 8, 8), NVME_WRITE_FAULT);
         assert_status(zns_manage(g, NVME_ZONE_ACTION_CLOSE, Z(0)),
