@@ -85,6 +85,10 @@ void zoned_wake(ZonedWakeList *wake, ZonedWaiter *waiter)
  * Coroutines of one thread that are about to go on, at the latest in a bottom
  * half.  It belongs to that, and is in @resumptions as long as it has some.  It
  * counts as a request in flight, which keeps node and thread.
+ *
+ * Another thread that has made it may be held up before it schedules its bottom
+ * half.  What a thread lets go on itself does not wait for that: there are two
+ * bottom halves then, and it belongs to the last.
  */
 struct ZonedResumption {
     BlockDriverState *bs;
@@ -92,6 +96,8 @@ struct ZonedResumption {
     ZonedWakeList list;
     uint32_t nr;                /* how many are in @list; atomic */
     uint32_t nr_acknowledged;   /* those of them that were acknowledged */
+    unsigned nr_bhs;            /* have yet to end */
+    bool has_own_bh;            /* one of them was scheduled by its thread */
     QLIST_ENTRY(ZonedResumption) next;
 };
 
@@ -127,6 +133,8 @@ static void resume_first(ZonedResumption *r)
 static void resume_bh(void *opaque)
 {
     ZonedResumption *r = opaque;
+    BDRVZonedState *s = r->bs->opaque;
+    bool last;
 
     /* What they submit next goes to the file together. */
     defer_call_begin();
@@ -135,8 +143,14 @@ static void resume_bh(void *opaque)
         resume_first(r);
     }
     defer_call_end();
-    bdrv_dec_in_flight(r->bs);
-    g_free(r);
+
+    qemu_spin_lock(&s->lock);
+    last = --r->nr_bhs == 0;
+    qemu_spin_unlock(&s->lock);
+    if (last) {
+        bdrv_dec_in_flight(r->bs);
+        g_free(r);
+    }
 }
 
 /* What is to go on in this thread, or NULL.  Called with the lock. */
@@ -153,9 +167,26 @@ static ZonedResumption *find_resumption(const ZonedInflight *in,
     return r;
 }
 
-/* Adds @waiter to the resumption of @ctx if there is one, or to @new. */
-static bool join_resumption(BDRVZonedState *s, AioContext *ctx,
-                            ZonedWaiter *waiter, ZonedResumption *new)
+/* Does @r need a bottom half of the thread that we are in?  With the lock. */
+static bool wants_bh(ZonedResumption *r)
+{
+    bool own = r->ctx == qemu_get_current_aio_context();
+
+    if (r->nr_bhs > 0 && (r->has_own_bh || !own)) {
+        return false;
+    }
+    r->has_own_bh = own;
+    r->nr_bhs++;
+    return true;
+}
+
+/*
+ * Adds @waiter to the resumption of @ctx if there is one, or to @new, and
+ * returns it; or NULL.  @schedule: the caller is to schedule a bottom half.
+ */
+static ZonedResumption *join_resumption(BDRVZonedState *s, AioContext *ctx,
+                                        ZonedWaiter *waiter,
+                                        ZonedResumption *new, bool *schedule)
 {
     ZonedResumption *r;
 
@@ -169,9 +200,10 @@ static bool join_resumption(BDRVZonedState *s, AioContext *ctx,
         QSIMPLEQ_INSERT_TAIL(&r->list, waiter, next);
         qatomic_set(&r->nr, r->nr + 1);
         r->nr_acknowledged += waiter->acknowledged;
+        *schedule = wants_bh(r);
     }
     qemu_spin_unlock(&s->lock);
-    return r && r != new;
+    return r;
 }
 
 /* Lets the coroutine of @waiter go on. */
@@ -179,20 +211,23 @@ static void resume(BlockDriverState *bs, ZonedWaiter *waiter)
 {
     BDRVZonedState *s = bs->opaque;
     AioContext *ctx = qemu_coroutine_get_aio_context(waiter->co);
-    ZonedResumption *new;
+    ZonedResumption *r, *new;
+    bool schedule;
 
-    if (join_resumption(s, ctx, waiter, NULL)) {
-        return;
+    r = join_resumption(s, ctx, waiter, NULL, &schedule);
+    if (!r) {
+        new = g_new(ZonedResumption, 1);
+        *new = (ZonedResumption) { .bs = bs, .ctx = ctx };
+        QSIMPLEQ_INIT(&new->list);
+        bdrv_inc_in_flight(bs);
+        r = join_resumption(s, ctx, waiter, new, &schedule);
+        if (r != new) {
+            bdrv_dec_in_flight(bs);
+            g_free(new);
+        }
     }
-    new = g_new(ZonedResumption, 1);
-    *new = (ZonedResumption) { .bs = bs, .ctx = ctx };
-    QSIMPLEQ_INIT(&new->list);
-    bdrv_inc_in_flight(bs);
-    if (join_resumption(s, ctx, waiter, new)) {
-        bdrv_dec_in_flight(bs);
-        g_free(new);
-    } else {
-        aio_bh_schedule_oneshot(ctx, resume_bh, new);
+    if (schedule) {
+        aio_bh_schedule_oneshot(ctx, resume_bh, r);
     }
 }
 

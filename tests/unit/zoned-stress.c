@@ -108,12 +108,13 @@ void fail(const char *format, ...)
         /* Another thread tells already. */
         g_usleep(G_MAXULONG);
     }
+    describe_all();
+    /* Last, as of a long log the end is what is read. */
     va_start(ap, format);
     fprintf(stderr, "# ");
     vfprintf(stderr, format, ap);
     fprintf(stderr, "\n");
     va_end(ap);
-    describe_all();
     printf("not ok 1 /zoned/stress\n");
     fflush(stdout);
     /* Other threads are running. */
