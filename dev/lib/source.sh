@@ -3,7 +3,7 @@
 # QEMU's source, from Debian's source package. Needs common.sh and apt.sh.
 
 # Stable first: its package is still maintained for the base version.
-SOURCE_SUITES="trixie sid"
+SOURCE_SUITES="$DEBIAN_STABLE $DEBIAN_NEWEST"
 
 # offered_source STATE SERIES: the versions of a series, newest first
 offered_source() {

@@ -13,12 +13,12 @@ from typing import (
     Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar)
 
 from guest_of_qtest import BATCH, IN, OUT, Guest
+from project import BASE_VERSION, BUILD
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-FOLDER = ROOT / 'build' / 'bench'
-BIN = ROOT / 'build' / 'bin'
-OURS = ROOT / 'build' / '10.0'
-UNPATCHED = ROOT / 'build' / 'unpatched' / '10.0'
+FOLDER = BUILD / 'bench'
+BIN = BUILD / 'bin'
+OURS = BUILD / BASE_VERSION
+UNPATCHED = BUILD / 'unpatched' / BASE_VERSION
 PROGRAM = 'tests/bench/zoned-bench'
 
 # Seconds that one run of a contestant is meant to take
