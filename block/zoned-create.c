@@ -66,6 +66,12 @@ QemuOptsList zoned_create_opts = {
             .help = "Number of sequential zones (default: what fits in size)",
         },
         {
+            .name = BLOCK_OPT_Z_NR_SPARE,
+            .type = QEMU_OPT_NUMBER,
+            .help = "Number of zones that can be added later (default: as "
+                    "many as the device has)",
+        },
+        {
             .name = BLOCK_OPT_Z_MAX_OPEN,
             .type = QEMU_OPT_NUMBER,
             .help = "Maximum number of open zones (0: no limit)",
@@ -187,6 +193,7 @@ static int coroutine_fn GRAPH_UNLOCKED write_table(BlockBackend *blk,
                                                    const ZonedHeader *h)
 {
     const ZonedGeometry *geo = &h->geo;
+    uint32_t max_zones = zoned_header_max_zones(h);
     uint64_t size = zoned_table_size(geo);
     g_autofree uint64_t *raw = g_malloc0(MIN(size, TABLE_CHUNK));
 
@@ -198,7 +205,7 @@ static int coroutine_fn GRAPH_UNLOCKED write_table(BlockBackend *blk,
             uint64_t i = pos / ZONED_ENTRY_SIZE + j;
             bool conv = i < geo->nr_conv;
 
-            raw[j] = i >= geo->nr_zones ? 0 :
+            raw[j] = i >= max_zones ? 0 :
                 zoned_entry_encode(geo, i, &(ZonedEntry) {
                     .cond = conv ? BLK_ZS_NOT_WP : BLK_ZS_EMPTY,
                     .end = conv ? zoned_zone_limit(geo, i)
@@ -255,7 +262,8 @@ int coroutine_fn GRAPH_UNLOCKED zoned_co_create(BlockdevCreateOptions *opts,
     if (!opts_to_geometry(zoned_opts, &geo, errp)) {
         return -EINVAL;
     }
-    zoned_header_init(&h, &geo);
+    zoned_header_init(&h, &geo, zoned_opts->has_zone_nr_spare
+                                ? zoned_opts->zone_nr_spare : geo.nr_zones);
     if (zoned_opts->has_preallocation &&
         zoned_opts->preallocation != PREALLOC_MODE_METADATA) {
         prealloc = zoned_opts->preallocation;
@@ -381,8 +389,9 @@ static bool check_number(const QDict *qdict, const char *name, Error **errp)
 static bool check_numbers(const QDict *qdict, Error **errp)
 {
     static const char *const names[] = {
-        BLOCK_OPT_Z_NR_CONV, BLOCK_OPT_Z_NR_SEQ, BLOCK_OPT_Z_MAX_OPEN,
-        BLOCK_OPT_Z_MAX_ACTIVE, BLOCK_OPT_Z_MAX_APPEND, BLOCK_OPT_Z_EXTENSION,
+        BLOCK_OPT_Z_NR_CONV, BLOCK_OPT_Z_NR_SEQ, BLOCK_OPT_Z_NR_SPARE,
+        BLOCK_OPT_Z_MAX_OPEN, BLOCK_OPT_Z_MAX_ACTIVE, BLOCK_OPT_Z_MAX_APPEND,
+        BLOCK_OPT_Z_EXTENSION,
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -401,6 +410,7 @@ static BlockdevCreateOptions *convert_opts(QemuOpts *opts, Error **errp)
         { BLOCK_OPT_Z_CAPACITY,     "zone-capacity" },
         { BLOCK_OPT_Z_NR_CONV,      "zone-nr-conv" },
         { BLOCK_OPT_Z_NR_SEQ,       "zone-nr-seq" },
+        { BLOCK_OPT_Z_NR_SPARE,     "zone-nr-spare" },
         { BLOCK_OPT_Z_MAX_OPEN,     "max-open-zones" },
         { BLOCK_OPT_Z_MAX_ACTIVE,   "max-active-zones" },
         { BLOCK_OPT_Z_MAX_APPEND,   "max-append-sectors" },

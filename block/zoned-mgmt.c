@@ -258,7 +258,7 @@ static void set_undiscarded(BDRVZonedState *s, const GArray *runs, bool later)
 
     if (later && !s->undiscarded) {
         /* Without memory for it, the space is lost until they are written. */
-        new = bitmap_try_new(geo->nr_zones);
+        new = bitmap_try_new(s->zones.max_zones);
     }
     qemu_spin_lock(&s->lock);
     if (!s->undiscarded) {
@@ -353,7 +353,8 @@ int coroutine_fn zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op,
     m.emptied = g_array_new(false, false, sizeof(ZonedRun));
 
     zoned_exclusion_begin(bs, &m.ex);
-    ret = mgmt_exclusion(bs, &m);
+    /* The device may have become smaller while we waited. */
+    ret = m.ex.last < geo->nr_zones ? mgmt_exclusion(bs, &m) : -ERANGE;
     commit_ret = zoned_host_error(commit_mgmt(bs, &m));
     zoned_exclusion_end(bs, &m.ex);
 

@@ -164,7 +164,7 @@ static int GRAPH_RDLOCK read_header(BlockDriverState *bs, int64_t length,
 
 /*
  * Is the device in an image with header @h the one that was opened?  Whoever
- * shows it has told others of its geometry and limits, which never change.
+ * shows it has told others of its geometry and limits.
  */
 static bool is_same_device(const BDRVZonedState *s, const ZonedHeader *h,
                            Error **errp)
@@ -283,6 +283,7 @@ static void distrust_image(BlockDriverState *bs)
     qemu_spin_lock(&s->lock);
     zoned_zones_mark_all_dirty(&s->zones);
     zoned_commit_doubt(&s->commit);
+    zoned_commit_doubt_header(&s->commit);
     qemu_spin_unlock(&s->lock);
 }
 
@@ -344,11 +345,14 @@ static int zoned_alloc(BlockDriverState *bs, Error **errp)
 {
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
+    /* Who reads the arrays does so without the lock: they never move. */
+    uint32_t max_zones = zoned_header_max_zones(&s->header);
 
     bs->wps = g_try_malloc(sizeof(BlockZoneWps) +
-                           geo->nr_zones * sizeof(bs->wps->wp[0]));
+                           max_zones * sizeof(bs->wps->wp[0]));
     zoned_inflight_init(&s->inflight);
-    if (!bs->wps || !zoned_zones_init(&s->zones, geo, bs->wps->wp)) {
+    if (!bs->wps ||
+        !zoned_zones_init(&s->zones, geo, max_zones, bs->wps->wp)) {
         error_setg(errp, "Not enough memory for %u zones", geo->nr_zones);
         zoned_free(bs);
         return -ENOMEM;
@@ -428,6 +432,7 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
     bs->supported_write_flags = BDRV_REQ_REGISTERED_BUF | BDRV_REQ_FUA;
     bs->supported_append_flags = bs->supported_write_flags;
     bs->supported_zero_flags = BDRV_REQ_FUA;
+    bs->supported_truncate_flags = BDRV_REQ_ZERO_WRITE;
     trace_zoned_open(bs, s->header.geo.nr_zones, s->header.geo.nr_conv,
                      s->header.geo.zone_size);
     return 0;
@@ -899,6 +904,7 @@ zoned_get_specific_info(BlockDriverState *bs, Error **errp)
         .zone_capacity = geo->zone_capacity,
         .zones = geo->nr_zones,
         .conventional_zones = geo->nr_conv,
+        .spare_zones = s->zones.max_zones - geo->nr_zones,
         .max_open_zones = geo->max_open,
         .max_active_zones = geo->max_active,
         .max_append_sectors = geo->max_append_sectors,
@@ -923,6 +929,7 @@ static BlockDriver bdrv_zoned = {
     .instance_size              = sizeof(BDRVZonedState),
     .is_format                  = true,
     .create_opts                = &zoned_create_opts,
+    .amend_opts                 = &zoned_amend_opts,
     .strong_runtime_opts        = zoned_strong_runtime_opts,
 
     .bdrv_probe                 = zoned_probe,
@@ -934,6 +941,8 @@ static BlockDriver bdrv_zoned = {
     .bdrv_co_create             = zoned_co_create,
     .bdrv_co_create_opts        = zoned_co_create_opts,
     .bdrv_co_check              = zoned_co_check,
+    .bdrv_co_truncate           = zoned_co_truncate,
+    .bdrv_amend_options         = zoned_amend_options,
     .bdrv_co_invalidate_cache   = zoned_co_invalidate_cache,
     .bdrv_snapshot_goto         = zoned_snapshot_goto,
     .bdrv_inactivate            = zoned_inactivate,

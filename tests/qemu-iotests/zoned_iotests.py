@@ -95,13 +95,14 @@ def blkdebug_node(child: Union[str, Node], *errors: Node, **more: Any) -> Node:
 
 def failing_later(child: Union[str, Node], *errors: Node) -> Node:
     """
-    The same, but the rules hold from the second write on: the first one takes
-    the image over.
+    The same, but the rules hold from the third write on: those of the table
+    and the header, in front of it, take the image over.
     """
     return blkdebug_node(
-        child, *({**error, 'event': 'pwritev', 'state': 2}
+        child, *({**error, 'event': 'pwritev', 'state': 3}
                  for error in errors),
-        **{'set-state': [{'event': 'pwritev', 'state': 1, 'new_state': 2}]})
+        **{'set-state': [{'event': 'pwritev', 'state': 1, 'new_state': 2},
+                         {'event': 'pwritev', 'state': 2, 'new_state': 3}]})
 
 
 def create(path: str, size: Union[int, str], **opts: Any) -> None:
@@ -311,9 +312,10 @@ class HeldRequest:
         self._gate = threading.Event()
 
     def matches(self, request: Request) -> bool:
-        """Whether it is this request."""
+        """Whether it is this request; a flush is of no place."""
         return (not self.matched and request.kind == self.kind and
-                0 <= self.offset - request.offset < request.length)
+                (request.kind == 'flush' or
+                 0 <= self.offset - request.offset < request.length))
 
     def wait(self) -> None:
         """Waits until the request is there."""
