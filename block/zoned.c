@@ -431,7 +431,8 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
      */
     bs->supported_write_flags = BDRV_REQ_REGISTERED_BUF | BDRV_REQ_FUA;
     bs->supported_append_flags = bs->supported_write_flags;
-    bs->supported_zero_flags = BDRV_REQ_FUA;
+    bs->supported_zero_flags = BDRV_REQ_FUA |
+        (BDRV_REQ_MAY_UNMAP & bs->file->bs->supported_zero_flags);
     bs->supported_truncate_flags = BDRV_REQ_ZERO_WRITE;
     trace_zoned_open(bs, s->header.geo.nr_zones, s->header.geo.nr_conv,
                      s->header.geo.zone_size);
@@ -889,6 +890,27 @@ zoned_co_zone_append(BlockDriverState *bs, int64_t *offset, QEMUIOVector *qiov,
     return 0;
 }
 
+/* Where a new image was not written, its file decides what can be read. */
+static int GRAPH_RDLOCK zoned_has_zero_init(BlockDriverState *bs)
+{
+    BDRVZonedState *s = bs->opaque;
+
+    return s->header.geo.nr_conv == 0 || bdrv_has_zero_init(bs->file->bs);
+}
+
+/* There are no clusters but those of the file. */
+static int coroutine_fn GRAPH_RDLOCK zoned_co_get_info(BlockDriverState *bs,
+                                                       BlockDriverInfo *bdi)
+{
+    BlockDriverInfo file_info;
+
+    if (bdrv_co_get_info(bs->file->bs, &file_info) == 0) {
+        bdi->cluster_size = file_info.cluster_size;
+        bdi->subcluster_size = file_info.subcluster_size;
+    }
+    return 0;
+}
+
 static ImageInfoSpecific * GRAPH_RDLOCK
 zoned_get_specific_info(BlockDriverState *bs, Error **errp)
 {
@@ -948,6 +970,8 @@ static BlockDriver bdrv_zoned = {
     .bdrv_inactivate            = zoned_inactivate,
     .bdrv_refresh_limits        = zoned_refresh_limits,
     .bdrv_get_specific_info     = zoned_get_specific_info,
+    .bdrv_has_zero_init         = zoned_has_zero_init,
+    .bdrv_co_get_info           = zoned_co_get_info,
 
     .bdrv_co_preadv_part        = zoned_co_preadv_part,
     .bdrv_co_pwritev_part       = zoned_co_pwritev_part,
