@@ -589,6 +589,21 @@ static int mgmt_offline(ZonedZones *z, uint32_t i, bool all)
     }
 }
 
+/* The zone fails: it gets @cond, READ ONLY or OFFLINE, whatever it was. */
+static int mgmt_make(ZonedZones *z, BlockZoneState cond, uint32_t i, bool all)
+{
+    BlockZoneState old = zoned_zones_cond(z, i);
+
+    if (old == cond) {
+        return 0;
+    }
+    if (old == BLK_ZS_NOT_WP || old == BLK_ZS_OFFLINE) {
+        return all ? 0 : -EPERM;
+    }
+    change_zone(z, i, cond, zoned_zones_end(z, i));
+    return 1;
+}
+
 int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all)
 {
     switch (op) {
@@ -602,6 +617,10 @@ int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all)
         return mgmt_reset(z, i, all);
     case BLK_ZO_OFFLINE:
         return mgmt_offline(z, i, all);
+    case BLK_ZO_MAKE_RDONLY:
+        return mgmt_make(z, BLK_ZS_RDONLY, i, all);
+    case BLK_ZO_MAKE_OFFLINE:
+        return mgmt_make(z, BLK_ZS_OFFLINE, i, all);
     default:
         g_assert_not_reached();
     }
@@ -627,6 +646,12 @@ uint32_t zoned_zones_nr_affected(const ZonedZones *z, BlockZoneOp op)
         return zoned_zones_nr_active(z) + z->nr[BLK_ZS_FULL];
     case BLK_ZO_OFFLINE:
         return z->nr[BLK_ZS_RDONLY];
+    case BLK_ZO_MAKE_RDONLY:
+        return z->nr[BLK_ZS_EMPTY] + zoned_zones_nr_active(z) +
+               z->nr[BLK_ZS_FULL];
+    case BLK_ZO_MAKE_OFFLINE:
+        return z->nr[BLK_ZS_EMPTY] + zoned_zones_nr_active(z) +
+               z->nr[BLK_ZS_FULL] + z->nr[BLK_ZS_RDONLY];
     default:
         g_assert_not_reached();
     }
@@ -671,5 +696,6 @@ void zoned_zones_describe(const ZonedZones *z, uint32_t i,
         .type = zoned_zone_is_conv(&z->geo, i) ? BLK_ZT_CONV : BLK_ZT_SWR,
         .state = cond,
         .ext_valid = word & ZONED_EXT_VALID,
+        .data_end = word & ZONED_END_MASK,
     };
 }
