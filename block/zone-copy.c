@@ -5,6 +5,9 @@
  * zeroes where nothing was written.  So zeroes are written only when data
  * follows in the same zone: it holds data up to its last byte that is not zero.
  *
+ * If zones are kept, a zone gets its descriptor extension first, then its data,
+ * zeroes up to the write pointer of the source, and at last its condition.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
@@ -16,14 +19,31 @@
 /* Zones that are looked at in one report. */
 #define ZONES_PER_REPORT 1024
 
+/* Passes over the data, if zones are kept and there is a limit of active ones */
+enum {
+    PASS_ALL = -1,
+    PASS_INACTIVE,      /* zones that give their active resource back */
+    PASS_ACTIVE,
+    NR_PASSES
+};
+
 struct ZoneCopy {
     BlockBackend *target;
     BlockZoneInfo info;
     bool fill;
 
-    /* The zone that data came for last, and up to where it is written. */
+    /* If zones are kept: where from, and the BlockZoneState of each there */
+    BlockBackend *source;
+    uint8_t *states;
+    int pass;
+
+    /*
+     * The zone that data came for last, up to where it is written, and what it
+     * is in the source.
+     */
     BlockZoneDescriptor zone;
     int64_t written;
+    BlockZoneDescriptor source_zone;
 };
 
 static const char *state_name(BlockZoneState state)
@@ -53,9 +73,102 @@ static uint64_t zone_index(const ZoneCopy *zc, uint64_t offset)
     return offset / zc->info.zone_size;
 }
 
+static bool is_active(BlockZoneState state)
+{
+    return state == BLK_ZS_IOPEN || state == BLK_ZS_EOPEN ||
+           state == BLK_ZS_CLOSED;
+}
+
 static bool zone_is_empty(const BlockZoneDescriptor *zone)
 {
     return zone->type == BLK_ZT_CONV || zone->state == BLK_ZS_EMPTY;
+}
+
+static bool report(BlockBackend *blk, int64_t offset, unsigned int *nr_zones,
+                   BlockZoneDescriptor *zones, Error **errp)
+{
+    int ret;
+
+    *nr_zones = ZONES_PER_REPORT;
+    ret = blk_zone_report(blk, offset, nr_zones, zones);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not report the zones at byte %"
+                         PRId64, offset);
+        return false;
+    }
+    return true;
+}
+
+bool zone_layout_get(BlockBackend *blk, ZoneLayout *layout, Error **errp)
+{
+    g_autofree BlockZoneDescriptor *zones =
+        g_new(BlockZoneDescriptor, ZONES_PER_REPORT);
+    unsigned int nr_zones;
+
+    *layout = (ZoneLayout) {};
+    if (!blk_get_zone_info(blk, &layout->info) ||
+        layout->info.model != BLK_Z_HM) {
+        return false;
+    }
+    layout->zone_capacity = layout->info.zone_size;
+    while (layout->nr_conv < layout->info.nr_zones) {
+        if (!report(blk, layout->nr_conv * layout->info.zone_size, &nr_zones,
+                    zones, errp)) {
+            return false;
+        }
+        for (unsigned int i = 0; i < nr_zones; i++, layout->nr_conv++) {
+            if (zones[i].type != BLK_ZT_CONV) {
+                /* That of a small last zone says nothing of others. */
+                if (zones[i].length == layout->info.zone_size) {
+                    layout->zone_capacity = zones[i].cap;
+                }
+                return true;
+            }
+        }
+    }
+    return true;
+}
+
+static void add_count(GString *list, uint32_t n, const char *what)
+{
+    if (n) {
+        g_string_append_printf(list, "%s%" PRIu32 " %s", list->len ? ", " : "",
+                               n, what);
+    }
+}
+
+char *zone_states_describe(BlockBackend *blk)
+{
+    static const BlockZoneState states[] = {
+        BLK_ZS_CLOSED, BLK_ZS_FULL, BLK_ZS_RDONLY, BLK_ZS_OFFLINE,
+    };
+    g_autofree BlockZoneDescriptor *zones =
+        g_new(BlockZoneDescriptor, ZONES_PER_REPORT);
+    GString *list = g_string_new(NULL);
+    uint32_t nr[16] = {}, nr_extensions = 0;
+    unsigned int nr_zones;
+    BlockZoneInfo info;
+
+    if (!blk_get_zone_info(blk, &info)) {
+        info.nr_zones = 0;
+    }
+    for (uint32_t i = 0; i < info.nr_zones; i += nr_zones) {
+        if (!report(blk, i * info.zone_size, &nr_zones, zones, NULL) ||
+            nr_zones == 0) {
+            break;
+        }
+        for (unsigned int j = 0; j < nr_zones; j++) {
+            BlockZoneState state = zones[j].state;
+
+            nr[is_active(state) ? BLK_ZS_CLOSED : state]++;
+            nr_extensions += zones[j].ext_valid;
+        }
+    }
+    for (int i = 0; i < ARRAY_SIZE(states); i++) {
+        add_count(list, nr[states[i]], state_name(states[i]));
+    }
+    add_count(list, nr_extensions, "with a descriptor extension");
+    return g_string_free(list, false);
 }
 
 /* Are all sequential zones of the target EMPTY? */
@@ -66,11 +179,9 @@ static bool check_empty(const ZoneCopy *zc, Error **errp)
     uint64_t offset = 0;
 
     while (offset < zc->info.capacity) {
-        unsigned int nr_zones = ZONES_PER_REPORT;
-        int ret = blk_zone_report(zc->target, offset, &nr_zones, zones);
+        unsigned int nr_zones;
 
-        if (ret < 0) {
-            error_setg_errno(errp, -ret, "Could not report the zones");
+        if (!report(zc->target, offset, &nr_zones, zones, errp)) {
             return false;
         }
         for (unsigned int i = 0; i < nr_zones; i++) {
@@ -93,6 +204,7 @@ ZoneCopy *zone_copy_new(BlockBackend *target, bool fill, Error **errp)
 
     zc->target = target;
     zc->fill = fill;
+    zc->pass = PASS_ALL;
     if (!blk_get_zone_info(target, &zc->info)) {
         error_setg(errp, "There are no zones");
     } else if (check_empty(zc, errp)) {
@@ -104,12 +216,194 @@ ZoneCopy *zone_copy_new(BlockBackend *target, bool fill, Error **errp)
 
 void zone_copy_free(ZoneCopy *zc)
 {
-    g_free(zc);
+    if (zc) {
+        g_free(zc->states);
+        g_free(zc);
+    }
+}
+
+/* Is a value of the source the same in the target? */
+static bool check_same(const char *name, uint64_t source, uint64_t target,
+                       Error **errp)
+{
+    if (source != target) {
+        error_setg(errp, "%s is %" PRIu64 " in the source and %" PRIu64
+                   " in the target", name, source, target);
+        return false;
+    }
+    return true;
+}
+
+/*
+ * Is @zone of the source like @target_zone, and does its extension fit?  Those
+ * who ask have checked that they start at the same byte.
+ */
+static bool check_same_zone(const ZoneCopy *zc, const BlockZoneInfo *info,
+                            const BlockZoneDescriptor *zone,
+                            const BlockZoneDescriptor *target_zone,
+                            Error **errp)
+{
+    ERRP_GUARD();
+    bool same;
+
+    if ((zone->type == BLK_ZT_CONV) != (target_zone->type == BLK_ZT_CONV)) {
+        error_setg(errp, "is %s in the source and %s in the target",
+                   zone->type == BLK_ZT_CONV ? "conventional" : "sequential",
+                   target_zone->type == BLK_ZT_CONV ? "conventional"
+                                                    : "sequential");
+        same = false;
+    } else {
+        same = check_same("its capacity", zone->cap, target_zone->cap, errp) &&
+            (info->zd_extension_size == 0 || !zone->ext_valid ||
+             check_same("the size of its descriptor extension",
+                        info->zd_extension_size, zc->info.zd_extension_size,
+                        errp));
+    }
+    if (!same) {
+        error_prepend(errp, "zone %" PRIu64 ": ", zone_index(zc, zone->start));
+    }
+    return same;
+}
+
+/* Notes the states of the zones of @source, which must be those of the target */
+static bool read_source(ZoneCopy *zc, BlockBackend *source,
+                        const BlockZoneInfo *info, Error **errp)
+{
+    g_autofree BlockZoneDescriptor *zones =
+        g_new(BlockZoneDescriptor, ZONES_PER_REPORT);
+    g_autofree BlockZoneDescriptor *target_zones =
+        g_new(BlockZoneDescriptor, ZONES_PER_REPORT);
+    unsigned int nr_zones, nr_target_zones;
+
+    for (uint64_t i = 0; i < info->nr_zones; i += nr_zones) {
+        uint64_t offset = i * info->zone_size;
+
+        if (!report(source, offset, &nr_zones, zones, errp) ||
+            !report(zc->target, offset, &nr_target_zones, target_zones,
+                    errp)) {
+            return false;
+        }
+        nr_zones = MIN(MIN(nr_zones, nr_target_zones), info->nr_zones - i);
+        if (nr_zones == 0) {
+            error_setg(errp, "there is no report of zone %" PRIu64, i);
+            return false;
+        }
+        for (unsigned int j = 0; j < nr_zones; j++) {
+            if (!check_same_zone(zc, info, &zones[j], &target_zones[j],
+                                 errp)) {
+                return false;
+            }
+            zc->states[i + j] = zones[j].state;
+        }
+    }
+    return true;
+}
+
+bool zone_copy_keep(ZoneCopy *zc, BlockBackend *source, Error **errp)
+{
+    BlockZoneInfo info;
+
+    if (!blk_get_zone_info(source, &info) || info.model != BLK_Z_HM) {
+        error_setg(errp, "the source has no zones");
+        return false;
+    }
+    if (!check_same("the zone size", info.zone_size, zc->info.zone_size,
+                    errp) ||
+        !check_same("the size of the disk", info.capacity, zc->info.capacity,
+                    errp)) {
+        return false;
+    }
+    zc->states = g_try_new(uint8_t, info.nr_zones);
+    if (!zc->states) {
+        error_setg(errp, "not enough memory for %" PRIu32 " zones",
+                   info.nr_zones);
+        return false;
+    }
+    if (!read_source(zc, source, &info, errp)) {
+        g_clear_pointer(&zc->states, g_free);
+        return false;
+    }
+    zc->source = source;
+    return true;
+}
+
+int zone_copy_nr_passes(const ZoneCopy *zc)
+{
+    return zc->source && zc->info.max_active_zones ? NR_PASSES : 1;
+}
+
+void zone_copy_begin_pass(ZoneCopy *zc, int pass)
+{
+    zc->pass = zone_copy_nr_passes(zc) > 1 ? pass : PASS_ALL;
+}
+
+bool zone_copy_skips(const ZoneCopy *zc, int64_t offset)
+{
+    return zc->pass != PASS_ALL &&
+           is_active(zc->states[zone_index(zc, offset)]) !=
+           (zc->pass == PASS_ACTIVE);
+}
+
+bool zone_copy_is_unreadable(const ZoneCopy *zc, int64_t offset)
+{
+    return zc->source &&
+           zc->states[zone_index(zc, offset)] == BLK_ZS_OFFLINE;
 }
 
 int64_t zone_copy_bytes_in_zone(const ZoneCopy *zc, int64_t offset)
 {
     return zc->info.zone_size - offset % zc->info.zone_size;
+}
+
+/* What was done to the zone has failed: names the limit, if one is to blame. */
+static void set_zone_error(const ZoneCopy *zc, int ret, Error **errp,
+                           const char *what)
+{
+    uint64_t i = zone_index(zc, zc->zone.start);
+
+    if (ret == -EOVERFLOW && zc->info.has_zone_errnos) {
+        error_setg(errp, "Zone %" PRIu64 " cannot be written: max_active_zones "
+                   "is %" PRIu32 ", and as many zones are partly written", i,
+                   zc->info.max_active_zones);
+    } else {
+        error_setg_errno(errp, -ret, "Could not %s zone %" PRIu64, what, i);
+    }
+}
+
+/* The zone gets the descriptor extension that it has in the source. */
+static int coroutine_fn copy_extension(ZoneCopy *zc, Error **errp)
+{
+    size_t size = zc->info.zd_extension_size;
+    g_autofree void *buf = g_malloc(size);
+    QEMUIOVector qiov;
+    int ret;
+
+    ret = blk_co_zone_get_extensions(zc->source, zc->zone.start, 1, buf);
+    if (ret == 0) {
+        qemu_iovec_init_buf(&qiov, buf, size);
+        ret = blk_co_zone_set_extension(zc->target, zc->zone.start, &qiov);
+    }
+    if (ret < 0) {
+        set_zone_error(zc, ret, errp, "copy the descriptor extension of");
+    }
+    return ret;
+}
+
+/* Looks at the zone in the source. */
+static int coroutine_fn enter_source_zone(ZoneCopy *zc, Error **errp)
+{
+    unsigned int nr_zones = 1;
+    int ret = blk_co_zone_report(zc->source, zc->zone.start, &nr_zones,
+                                 &zc->source_zone);
+
+    if (ret < 0) {
+        set_zone_error(zc, ret, errp, "report");
+        return ret;
+    }
+    if (zc->info.zd_extension_size && zc->source_zone.ext_valid) {
+        return copy_extension(zc, errp);
+    }
+    return 0;
 }
 
 /* The zone at @offset becomes zc->zone. */
@@ -129,7 +423,7 @@ static int coroutine_fn enter_zone(ZoneCopy *zc, int64_t offset, Error **errp)
         return ret;
     }
     zc->written = zc->zone.start;
-    return 0;
+    return zc->source ? enter_source_zone(zc, errp) : 0;
 }
 
 int coroutine_fn zone_copy_is_sequential(ZoneCopy *zc, int64_t offset,
@@ -157,19 +451,6 @@ static int64_t data_end(int64_t offset, int64_t bytes, const uint8_t *buf)
     return end;
 }
 
-/* A write to the zone has failed: names the limit, if one is to blame. */
-static void set_write_error(const ZoneCopy *zc, int ret, Error **errp)
-{
-    if (ret == -EOVERFLOW && zc->info.has_zone_errnos) {
-        error_setg(errp, "Zone %" PRIu64 " cannot be written: max_active_zones "
-                   "is %" PRIu32 ", and as many zones are partly written",
-                   zone_index(zc, zc->zone.start), zc->info.max_active_zones);
-    } else {
-        error_setg_errno(errp, -ret, "Could not write zone %" PRIu64,
-                         zone_index(zc, zc->zone.start));
-    }
-}
-
 /* Writes up to @end, zeroes if @buf is NULL. */
 static int coroutine_fn write_up_to(ZoneCopy *zc, int64_t end, const void *buf,
                                     Error **errp)
@@ -184,11 +465,27 @@ static int coroutine_fn write_up_to(ZoneCopy *zc, int64_t end, const void *buf,
                                    BDRV_REQ_MAY_UNMAP);
     }
     if (ret < 0) {
-        set_write_error(zc, ret, errp);
+        set_zone_error(zc, ret, errp, "write");
         return ret;
     }
     zc->written = MAX(zc->written, end);
     return 0;
+}
+
+/*
+ * The byte up to which the zone holds data in the source; @unknown if the source
+ * does not say.
+ */
+static int64_t source_end(const ZoneCopy *zc, int64_t unknown)
+{
+    const BlockZoneDescriptor *zone = &zc->source_zone;
+    int64_t end = zone->data_end;
+
+    if (end == 0) {
+        /* Only for these the write pointer must tell. */
+        end = is_active(zone->state) ? zone->wp : unknown;
+    }
+    return MIN(end, zone->start + zone->cap);
 }
 
 int coroutine_fn zone_copy_write(ZoneCopy *zc, int64_t offset, int64_t bytes,
@@ -208,14 +505,56 @@ int coroutine_fn zone_copy_write(ZoneCopy *zc, int64_t offset, int64_t bytes,
                    PRId64, zone_index(zc, offset), end, zc->zone.cap, limit);
         return -ERANGE;
     }
-    if (zc->fill) {
+    if (zc->fill && !zc->source) {
         end = MAX(end, MIN(offset + bytes, limit));
+    }
+    if (zc->source) {
+        end = MIN(end, source_end(zc, end));
     }
     if (end <= offset) {
         return 0;
     }
     ret = write_up_to(zc, offset, NULL, errp);
     return ret < 0 ? ret : write_up_to(zc, end, buf, errp);
+}
+
+/* The operation that gives the zone its state, if writing it does not. */
+static bool get_last_op(const ZoneCopy *zc, BlockZoneOp *op)
+{
+    switch (zc->source_zone.state) {
+    case BLK_ZS_FULL:
+        *op = BLK_ZO_FINISH;
+        return zc->written < zc->zone.start + zc->zone.cap;
+    case BLK_ZS_RDONLY:
+        *op = BLK_ZO_MAKE_RDONLY;
+        return true;
+    case BLK_ZS_OFFLINE:
+        *op = BLK_ZO_MAKE_OFFLINE;
+        return true;
+    default:
+        return false;
+    }
+}
+
+int coroutine_fn zone_copy_end_zone(ZoneCopy *zc, Error **errp)
+{
+    BlockZoneOp op;
+    int ret;
+
+    if (!zc->source) {
+        return 0;
+    }
+    ret = write_up_to(zc, source_end(zc, zc->written), NULL, errp);
+    if (ret == 0 && get_last_op(zc, &op)) {
+        ret = blk_co_zone_mgmt(zc->target, op, zc->zone.start,
+                               zc->zone.length);
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Could not make zone %" PRIu64 " %s",
+                             zone_index(zc, zc->zone.start),
+                             state_name(zc->source_zone.state));
+        }
+    }
+    return ret;
 }
 
 void zone_copy_undo(ZoneCopy *zc)

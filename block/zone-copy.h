@@ -14,6 +14,22 @@
  */
 #define ZONE_COPY_ALIGNMENT (4 * KiB)
 
+/* What describes the zones of a node, if the conventional ones come first. */
+typedef struct ZoneLayout {
+    BlockZoneInfo info;
+    uint32_t nr_conv;
+    uint64_t zone_capacity;     /* of sequential zones; or the zone size */
+} ZoneLayout;
+
+/* Returns false, without an error, if there are no sequential zones. */
+bool zone_layout_get(BlockBackend *blk, ZoneLayout *layout, Error **errp);
+
+/*
+ * How many zones of @blk have what a copy of the data alone does not keep, as a
+ * list of words; empty if there are none.  The caller frees it.
+ */
+char *zone_states_describe(BlockBackend *blk);
+
 /*
  * A copy to a zoned node.  Data comes in the order of its place in the node,
  * none of it across the end of a zone.
@@ -26,6 +42,27 @@ typedef struct ZoneCopy ZoneCopy;
  */
 ZoneCopy *zone_copy_new(BlockBackend *target, bool fill, Error **errp);
 void zone_copy_free(ZoneCopy *zc);
+
+/*
+ * The data will be all that of @source, which is not written meanwhile.  Zones
+ * are to have the condition, the write pointer and the descriptor extension that
+ * they have there; those that are open become CLOSED.  Fails if zones are not
+ * the same in both, and says how they differ.
+ */
+bool zone_copy_keep(ZoneCopy *zc, BlockBackend *source, Error **errp);
+
+/*
+ * Zones that are kept come in several passes over all data: as long as a zone is
+ * written it is active, so those that stay active come last.
+ */
+int zone_copy_nr_passes(const ZoneCopy *zc);
+void zone_copy_begin_pass(ZoneCopy *zc, int pass);
+
+/* Does the zone at @offset have no data to be copied in this pass? */
+bool zone_copy_skips(const ZoneCopy *zc, int64_t offset);
+
+/* Does the source have no data at @offset that can be read? */
+bool zone_copy_is_unreadable(const ZoneCopy *zc, int64_t offset);
 
 /* Bytes from @offset to the end of the zone that holds it. */
 int64_t zone_copy_bytes_in_zone(const ZoneCopy *zc, int64_t offset);
@@ -40,6 +77,12 @@ int coroutine_fn zone_copy_is_sequential(ZoneCopy *zc, int64_t offset,
 /* Writes data to a sequential zone, and zeroes in the gap before it. */
 int coroutine_fn zone_copy_write(ZoneCopy *zc, int64_t offset, int64_t bytes,
                                  const void *buf, Error **errp);
+
+/*
+ * All data of the sequential zone that zone_copy_is_sequential() was asked about
+ * is there: the zone gets the rest of what it is to have.
+ */
+int coroutine_fn zone_copy_end_zone(ZoneCopy *zc, Error **errp);
 
 /*
  * The copy has failed: sequential zones are EMPTY again, so that nobody takes
