@@ -655,6 +655,29 @@ zoned_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
 }
 
 /*
+ * Writes zeroes to the file.  Where nothing was written since a reset it has
+ * them already, and to find that out takes less than to write.  A hole is as
+ * durable as a write is: both need a flush, and what an earlier process has left
+ * had one before the first write, see zoned_commit_doubt().
+ */
+static int coroutine_fn GRAPH_RDLOCK
+write_zeroes(BlockDriverState *bs, int64_t file_offset, uint64_t bytes,
+             BdrvRequestFlags flags)
+{
+    int64_t n;
+
+    if (flags & BDRV_REQ_MAY_UNMAP) {
+        int ret = bdrv_co_block_status_above(bs->file->bs, NULL, file_offset,
+                                             bytes, &n, NULL, NULL);
+
+        if (ret >= 0 && (ret & BDRV_BLOCK_ZERO) && n == bytes) {
+            return 0;
+        }
+    }
+    return bdrv_co_pwrite_zeroes(bs->file, file_offset, bytes, flags);
+}
+
+/*
  * Writes to the file; without @qiov, zeroes.  FUA is left to the caller: the
  * block layer may emulate it with a flush that does not count this write.
  * This and the next are inline: 20 instructions of each write.
@@ -672,7 +695,7 @@ write_file(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
         ret = bdrv_co_pwritev_part(bs->file, file_offset, bytes, qiov,
                                    qiov_offset, flags);
     } else {
-        ret = bdrv_co_pwrite_zeroes(bs->file, file_offset, bytes, flags);
+        ret = write_zeroes(bs, file_offset, bytes, flags);
     }
     return ret < 0 ? zoned_host_error(ret) : 0;
 }
