@@ -1,5 +1,5 @@
 /*
- * Copy data to a zoned node
+ * Copy data to a zoned node, and what is to be known of zones for that
  *
  * A sequential zone is written without gaps, from its start, and reads as
  * zeroes where nothing was written.  So zeroes are written only when data
@@ -169,6 +169,143 @@ char *zone_states_describe(BlockBackend *blk)
     }
     add_count(list, nr_extensions, "with a descriptor extension");
     return g_string_free(list, false);
+}
+
+bool zone_is_offline(BlockBackend *blk, int64_t offset, int64_t *bytes)
+{
+    BlockZoneDescriptor zone;
+    BlockZoneInfo info;
+    unsigned int nr_zones = 1;
+
+    if (!blk_get_zone_info(blk, &info) ||
+        blk_zone_report(blk, offset, &nr_zones, &zone) < 0 || nr_zones == 0) {
+        return false;
+    }
+    *bytes = zone.start + zone.length - offset;
+    return zone.state == BLK_ZS_OFFLINE;
+}
+
+/* Returns @name and both values if they differ, or NULL. */
+static char *describe_difference(const char *name, uint64_t a, uint64_t b)
+{
+    return a == b ? NULL : g_strdup_printf("%s is %" PRIu64 " and %" PRIu64,
+                                           name, a, b);
+}
+
+static char *compare_info(const BlockZoneInfo *a, const BlockZoneInfo *b)
+{
+    return describe_difference("zone size", a->zone_size, b->zone_size) ?:
+        describe_difference("number of zones", a->nr_zones, b->nr_zones) ?:
+        describe_difference("size of descriptor extensions",
+                            a->zd_extension_size, b->zd_extension_size);
+}
+
+/* That a zone is open is not kept by images, so it is as good as CLOSED. */
+static BlockZoneState kept_state(BlockZoneState state)
+{
+    return is_active(state) ? BLK_ZS_CLOSED : state;
+}
+
+static char *compare_zones(const BlockZoneDescriptor *a,
+                           const BlockZoneDescriptor *b)
+{
+    const char *state_a = state_name(kept_state(a->state));
+    const char *state_b = state_name(kept_state(b->state));
+
+    if (strcmp(state_a, state_b)) {
+        return g_strdup_printf("condition is %s and %s", state_a, state_b);
+    }
+    return describe_difference("type", a->type, b->type) ?:
+        describe_difference("length", a->length, b->length) ?:
+        describe_difference("capacity", a->cap, b->cap) ?:
+        describe_difference("write pointer", a->wp, b->wp) ?:
+        describe_difference("number of descriptor extensions", a->ext_valid,
+                            b->ext_valid);
+}
+
+/* Returns 1 if both have the same extension, 0 if not, or a negative errno. */
+static int compare_extensions(BlockBackend *a, BlockBackend *b,
+                              uint64_t offset, uint32_t size)
+{
+    g_autofree void *buf_a = g_malloc(size);
+    g_autofree void *buf_b = g_malloc(size);
+    int ret = blk_zone_get_extensions(a, offset, 1, buf_a);
+
+    if (ret == 0) {
+        ret = blk_zone_get_extensions(b, offset, 1, buf_b);
+    }
+    return ret < 0 ? ret : !memcmp(buf_a, buf_b, size);
+}
+
+/* The same for a zone as zone_compare() for all. */
+static int compare_zone(BlockBackend *a, BlockBackend *b,
+                        const BlockZoneInfo *info,
+                        const BlockZoneDescriptor *zone_a,
+                        const BlockZoneDescriptor *zone_b, char **difference,
+                        Error **errp)
+{
+    g_autofree char *what = compare_zones(zone_a, zone_b);
+    uint64_t i = zone_a->start / info->zone_size;
+
+    if (!what && info->zd_extension_size && zone_a->ext_valid) {
+        int ret = compare_extensions(a, b, zone_a->start,
+                                     info->zd_extension_size);
+
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Could not read the descriptor "
+                             "extension of zone %" PRIu64, i);
+            return ret;
+        }
+        if (!ret) {
+            what = g_strdup("descriptor extensions differ");
+        }
+    }
+    if (!what) {
+        return 1;
+    }
+    *difference = g_strdup_printf("zone %" PRIu64 " (at byte %" PRIu64 "): %s",
+                                  i, zone_a->start, what);
+    return 0;
+}
+
+int zone_compare(BlockBackend *a, BlockBackend *b, char **difference,
+                 Error **errp)
+{
+    g_autofree BlockZoneDescriptor *zones_a =
+        g_new(BlockZoneDescriptor, ZONES_PER_REPORT);
+    g_autofree BlockZoneDescriptor *zones_b =
+        g_new(BlockZoneDescriptor, ZONES_PER_REPORT);
+    BlockZoneInfo info, info_b;
+
+    if (!blk_get_zone_info(a, &info) || !blk_get_zone_info(b, &info_b)) {
+        error_setg(errp, "Only one of the disks has zones, or none");
+        return -ENOTSUP;
+    }
+    *difference = compare_info(&info, &info_b);
+    if (*difference) {
+        return 0;
+    }
+    for (uint64_t i = 0; i < info.nr_zones; ) {
+        unsigned int nr_a, nr_b;
+
+        if (!report(a, i * info.zone_size, &nr_a, zones_a, errp) ||
+            !report(b, i * info.zone_size, &nr_b, zones_b, errp)) {
+            return -EIO;
+        }
+        if (MIN(nr_a, nr_b) == 0) {
+            error_setg(errp, "There is no report of zone %" PRIu64, i);
+            return -EIO;
+        }
+        for (unsigned int j = 0; j < MIN(nr_a, nr_b); j++, i++) {
+            int ret = compare_zone(a, b, &info, &zones_a[j], &zones_b[j],
+                                   difference, errp);
+
+            if (ret <= 0) {
+                return ret;
+            }
+        }
+    }
+    return 1;
 }
 
 /* Are all sequential zones of the target EMPTY? */
@@ -542,7 +679,9 @@ int coroutine_fn zone_copy_end_zone(ZoneCopy *zc, Error **errp)
     int ret;
 
     if (!zc->source) {
-        return 0;
+        /* What came may have been less than a block. */
+        return write_up_to(zc, MIN(ROUND_UP(zc->written, ZONE_COPY_ALIGNMENT),
+                                   zc->zone.start + zc->zone.cap), NULL, errp);
     }
     ret = write_up_to(zc, source_end(zc, zc->written), NULL, errp);
     if (ret == 0 && get_last_op(zc, &op)) {

@@ -25,6 +25,21 @@ typedef struct ZoneLayout {
 bool zone_layout_get(BlockBackend *blk, ZoneLayout *layout, Error **errp);
 
 /*
+ * Is the zone at @offset OFFLINE, so that it cannot be read?  @bytes are those
+ * from @offset to its end.
+ */
+bool zone_is_offline(BlockBackend *blk, int64_t offset, int64_t *bytes);
+
+/*
+ * Are the zones of two nodes the same: geometry, conditions (but for being open
+ * or CLOSED), write pointers and descriptor extensions?  Returns 1 or 0, or a
+ * negative errno with @errp set; what differs first is put into @difference, for
+ * the caller to free.
+ */
+int zone_compare(BlockBackend *a, BlockBackend *b, char **difference,
+                 Error **errp);
+
+/*
  * How many zones of @blk have what a copy of the data alone does not keep, as a
  * list of words; empty if there are none.  The caller frees it.
  */

@@ -163,6 +163,14 @@ static bool opts_to_geometry(const BlockdevCreateOptionsZoned *opts,
     return set_zones(geo, opts, errp) && zoned_geometry_validate(geo, errp);
 }
 
+/* The header of an image of the device that @opts ask for. */
+static void init_header(ZonedHeader *h, const ZonedGeometry *geo,
+                        const BlockdevCreateOptionsZoned *opts)
+{
+    zoned_header_init(h, geo, opts->has_zone_nr_spare ? opts->zone_nr_spare
+                                                      : geo->nr_zones);
+}
+
 /*
  * Gives the image its length.  Where the host cannot have so large a file, it
  * becomes as large as it needs to be, and grows when zones are written.
@@ -262,8 +270,7 @@ int coroutine_fn GRAPH_UNLOCKED zoned_co_create(BlockdevCreateOptions *opts,
     if (!opts_to_geometry(zoned_opts, &geo, errp)) {
         return -EINVAL;
     }
-    zoned_header_init(&h, &geo, zoned_opts->has_zone_nr_spare
-                                ? zoned_opts->zone_nr_spare : geo.nr_zones);
+    init_header(&h, &geo, zoned_opts);
     if (zoned_opts->has_preallocation &&
         zoned_opts->preallocation != PREALLOC_MODE_METADATA) {
         prealloc = zoned_opts->preallocation;
@@ -438,6 +445,38 @@ static BlockdevCreateOptions *convert_opts(QemuOpts *opts, Error **errp)
     visit_type_BlockdevCreateOptions(v, NULL, &create_options, errp);
     visit_free(v);
     return create_options;
+}
+
+/* As for a raw file, what is not written counts towards its size. */
+BlockMeasureInfo *zoned_measure(QemuOpts *opts, BlockDriverState *in_bs,
+                                Error **errp)
+{
+    BlockdevCreateOptions *create_options;
+    BlockMeasureInfo *info = NULL;
+    ZonedGeometry geo;
+    ZonedHeader h;
+
+    if (in_bs) {
+        int64_t size = bdrv_getlength(in_bs);
+
+        if (size < 0) {
+            error_setg_errno(errp, -size, "Unable to get image size");
+            return NULL;
+        }
+        qemu_opt_set_number(opts, BLOCK_OPT_SIZE, size, &error_abort);
+    }
+    create_options = convert_opts(opts, errp);
+    if (!create_options) {
+        return NULL;
+    }
+    if (opts_to_geometry(&create_options->u.zoned, &geo, errp)) {
+        init_header(&h, &geo, &create_options->u.zoned);
+        info = g_new0(BlockMeasureInfo, 1);
+        info->required = h.data_offset + geo.size;
+        info->fully_allocated = info->required;
+    }
+    qapi_free_BlockdevCreateOptions(create_options);
+    return info;
 }
 
 int coroutine_fn GRAPH_UNLOCKED zoned_co_create_opts(BlockDriver *drv,

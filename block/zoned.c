@@ -985,6 +985,7 @@ static BlockDriver bdrv_zoned = {
     .bdrv_child_perm            = bdrv_default_perms,
     .bdrv_co_create             = zoned_co_create,
     .bdrv_co_create_opts        = zoned_co_create_opts,
+    .bdrv_measure               = zoned_measure,
     .bdrv_co_check              = zoned_co_check,
     .bdrv_co_truncate           = zoned_co_truncate,
     .bdrv_amend_options         = zoned_amend_options,

@@ -397,6 +397,10 @@ int coroutine_fn GRAPH_UNLOCKED zoned_co_create_opts(BlockDriver *drv,
                                                      QemuOpts *opts,
                                                      Error **errp);
 
+/* The size of the file for an image with @opts, of the size of @in_bs if any. */
+BlockMeasureInfo *zoned_measure(QemuOpts *opts, BlockDriverState *in_bs,
+                                Error **errp);
+
 /* zoned-resize.c */
 
 extern QemuOptsList zoned_amend_opts;
