@@ -19,7 +19,7 @@
 /* Zones that are looked at in one report. */
 #define ZONES_PER_REPORT 1024
 
-/* Passes over the data, if zones are kept and there is a limit of active ones */
+/* Passes over the data, if zones are kept and active ones have a limit */
 enum {
     PASS_ALL = -1,
     PASS_INACTIVE,      /* zones that give their active resource back */
@@ -402,7 +402,7 @@ static bool check_same_zone(const ZoneCopy *zc, const BlockZoneInfo *info,
     return same;
 }
 
-/* Notes the states of the zones of @source, which must be those of the target */
+/* Notes the states of the zones of @source, if they are like the target's. */
 static bool read_source(ZoneCopy *zc, BlockBackend *source,
                         const BlockZoneInfo *info, Error **errp)
 {
@@ -610,8 +610,8 @@ static int coroutine_fn write_up_to(ZoneCopy *zc, int64_t end, const void *buf,
 }
 
 /*
- * The byte up to which the zone holds data in the source; @unknown if the source
- * does not say.
+ * The byte up to which the zone holds data in the source; @unknown if the
+ * source does not say.
  */
 static int64_t source_end(const ZoneCopy *zc, int64_t unknown)
 {

@@ -33,8 +33,8 @@ bool zone_is_offline(BlockBackend *blk, int64_t offset, int64_t *bytes);
 /*
  * Are the zones of two nodes the same: geometry, conditions (but for being open
  * or CLOSED), write pointers and descriptor extensions?  Returns 1 or 0, or a
- * negative errno with @errp set; what differs first is put into @difference, for
- * the caller to free.
+ * negative errno with @errp set; what differs first is put into @difference,
+ * for the caller to free.
  */
 int zone_compare(BlockBackend *a, BlockBackend *b, char **difference,
                  Error **errp);
@@ -60,15 +60,15 @@ void zone_copy_free(ZoneCopy *zc);
 
 /*
  * The data will be all that of @source, which is not written meanwhile.  Zones
- * are to have the condition, the write pointer and the descriptor extension that
- * they have there; those that are open become CLOSED.  Fails if zones are not
- * the same in both, and says how they differ.
+ * are to have the condition, the write pointer and the descriptor extension
+ * that they have there; those that are open become CLOSED.  Fails if zones are
+ * not the same in both, and says how they differ.
  */
 bool zone_copy_keep(ZoneCopy *zc, BlockBackend *source, Error **errp);
 
 /*
- * Zones that are kept come in several passes over all data: as long as a zone is
- * written it is active, so those that stay active come last.
+ * Zones that are kept come in several passes over all data: as long as a zone
+ * is written it is active, so those that stay active come last.
  */
 int zone_copy_nr_passes(const ZoneCopy *zc);
 void zone_copy_begin_pass(ZoneCopy *zc, int pass);
@@ -94,8 +94,8 @@ int coroutine_fn zone_copy_write(ZoneCopy *zc, int64_t offset, int64_t bytes,
                                  const void *buf, Error **errp);
 
 /*
- * All data of the sequential zone that zone_copy_is_sequential() was asked about
- * is there: the zone gets the rest of what it is to have.
+ * All data of the sequential zone that zone_copy_is_sequential() was asked
+ * about is there: the zone gets the rest of what it is to have.
  */
 int coroutine_fn zone_copy_end_zone(ZoneCopy *zc, Error **errp);
 

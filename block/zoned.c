@@ -657,8 +657,8 @@ zoned_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
 /*
  * Writes zeroes to the file.  Where nothing was written since a reset it has
  * them already, and to find that out takes less than to write.  A hole is as
- * durable as a write is: both need a flush, and what an earlier process has left
- * had one before the first write, see zoned_commit_doubt().
+ * durable as a write is: both need a flush, and what an earlier process has
+ * left had one before the first write, see zoned_commit_doubt().
  */
 static int coroutine_fn GRAPH_RDLOCK
 write_zeroes(BlockDriverState *bs, int64_t file_offset, uint64_t bytes,

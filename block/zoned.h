@@ -397,7 +397,7 @@ int coroutine_fn GRAPH_UNLOCKED zoned_co_create_opts(BlockDriver *drv,
                                                      QemuOpts *opts,
                                                      Error **errp);
 
-/* The size of the file for an image with @opts, of the size of @in_bs if any. */
+/* The size of the file of an image with @opts; with that of @in_bs, if any. */
 BlockMeasureInfo *zoned_measure(QemuOpts *opts, BlockDriverState *in_bs,
                                 Error **errp);
 
