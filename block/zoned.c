@@ -418,6 +418,9 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
         !(flags & (BDRV_O_INACTIVE | BDRV_O_CHECK))) {
         ret = clear_autoclear_features(bs, errp);
     }
+    if (ret == 0) {
+        ret = bdrv_child_refresh_perms(bs, bs->file, errp);
+    }
     if (ret < 0) {
         zoned_free(bs);
         return ret;
@@ -442,6 +445,33 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
 static void zoned_close(BlockDriverState *bs)
 {
     zoned_free(bs);
+}
+
+/*
+ * Nothing is ever written behind the image, so the file has to grow only while
+ * it is shorter than that, or with the device.  A permission to resize it would
+ * exclude jobs that need it to keep its length, such as a mirror.
+ */
+static void zoned_child_perm(BlockDriverState *bs, BdrvChild *c,
+                             BdrvChildRole role, BlockReopenQueue *reopen_queue,
+                             uint64_t perm, uint64_t shared, uint64_t *nperm,
+                             uint64_t *nshared)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedHeader *h = &s->header;
+
+    bdrv_default_perms(bs, c, role, reopen_queue, perm, shared, nperm, nshared);
+
+    /* No header is loaded yet when the child is attached. */
+    if (c && h->data_offset && !(perm & BLK_PERM_RESIZE) &&
+        !(bs->open_flags & BDRV_O_CHECK)) {
+        uint64_t end = QEMU_ALIGN_UP(s->base + h->data_offset + h->geo.size,
+                                     c->bs->bl.request_alignment);
+
+        if (end <= c->bs->total_sectors * BDRV_SECTOR_SIZE) {
+            *nperm &= ~BLK_PERM_RESIZE;
+        }
+    }
 }
 
 static int zoned_reopen_prepare(BDRVReopenState *state,
@@ -982,7 +1012,7 @@ static BlockDriver bdrv_zoned = {
     .bdrv_close                 = zoned_close,
     .bdrv_reopen_prepare        = zoned_reopen_prepare,
     .bdrv_reopen_commit_post    = zoned_reopen_commit_post,
-    .bdrv_child_perm            = bdrv_default_perms,
+    .bdrv_child_perm            = zoned_child_perm,
     .bdrv_co_create             = zoned_co_create,
     .bdrv_co_create_opts        = zoned_co_create_opts,
     .bdrv_measure               = zoned_measure,
