@@ -13,6 +13,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-types-block-core.h"
+#include "qobject/qdict.h"
 #include "qemu/module.h"
 #include "qemu/option.h"
 #include "zoned.h"
@@ -474,13 +475,36 @@ static void zoned_child_perm(BlockDriverState *bs, BdrvChild *c,
     }
 }
 
+/*
+ * The block layer would take any node for a new file.  The image can be seen
+ * through a filter or without, but it must not become another one.
+ */
+static bool GRAPH_RDLOCK check_new_file(BlockDriverState *bs, const char *name,
+                                        Error **errp)
+{
+    BlockDriverState *file_bs = bs->file->bs;
+    BlockDriverState *new_bs = name ? bdrv_lookup_bs(NULL, name, NULL) : NULL;
+
+    /* The block layer says if there is no such node. */
+    if (!new_bs || bdrv_skip_filters(new_bs) == bdrv_skip_filters(file_bs)) {
+        return true;
+    }
+    error_setg(errp, "Node '%s' is no filter of node '%s', in which node '%s' "
+               "has its image; use blockdev-snapshot to put an overlay above "
+               "it, or blockdev-mirror to move it", name, file_bs->node_name,
+               bs->node_name);
+    return false;
+}
+
 static int zoned_reopen_prepare(BDRVReopenState *state,
                                 BlockReopenQueue *queue, Error **errp)
 {
+    const char *file = qdict_get_try_str(state->options, "file");
+
     GRAPH_RDLOCK_GUARD_MAINLOOP();
 
     /* When it becomes read-only, the block layer has flushed the node. */
-    return 0;
+    return check_new_file(state->bs, file, errp) ? 0 : -EINVAL;
 }
 
 static void zoned_reopen_commit_post(BDRVReopenState *state)
