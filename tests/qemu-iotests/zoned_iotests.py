@@ -145,8 +145,8 @@ class Session(iotests.QemuIoInteractive):
 
     def error(self, command: str) -> Optional[str]:
         """
-        Runs a command; what it failed with: the name of an errno, or
-        'pattern' for a read that gives other data than expected.
+        Runs a command; what it failed with: the name of an errno, 'pattern'
+        for a read that gives other data than expected, or 'read-only'.
         """
         error = None
         for line in self.cmd(command).splitlines():
@@ -155,6 +155,8 @@ class Session(iotests.QemuIoInteractive):
                 error = _ERRNO_NAMES[match.group(1)]
             elif line.startswith('Pattern verification failed'):
                 error = 'pattern'
+            elif line == 'qemu-io: Block node is read-only':
+                error = 'read-only'
             else:
                 assert _REPORT.match(line), f'{command}: {line}'
         return error
