@@ -31,8 +31,7 @@
 #define ZONED_MAX_ZONES (1u << 22)
 
 /*
- * What a device is like.  All sizes in bytes.  Once it is created, only @size
- * and @nr_zones can change, and the three limits.
+ * What never changes in a device once it is created.  All sizes in bytes.
  *
  * Zones are numbered from 0; zone i starts at i * zone_size.  The conventional
  * zones come first.  The last zone is smaller than the others if @size is no
