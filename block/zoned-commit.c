@@ -38,12 +38,24 @@
  * Those who come while a commit runs wait, and the first of them does the next
  * one for them all.  If that fails, it fails for them all.
  *
+ * A device of another size is a commit with another header.  The header comes
+ * last, and behind a flush, so the table has what it speaks of: zones that are
+ * new are in the table before they are in the header, and those that go are
+ * EMPTY in it.  Behind the last entry, up to the end of its block, the table
+ * has those of EMPTY zones, so the block suits either header.  If the header
+ * cannot be written, nobody knows which one the file has; so the next commit
+ * writes it again, as does the first one of a process, which may have read it
+ * from a cache.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qemu/bitmap.h"
 #include "zoned.h"
 #include "trace.h"
+
+/* Zones that are added or dropped without releasing the lock */
+#define ZONES_PER_LOCK 4096
 
 QEMU_BUILD_BUG_ON(ZONED_ZONES_PER_DIRTY_BIT * ZONED_ENTRY_SIZE !=
                   ZONED_TABLE_BLOCK);
@@ -73,9 +85,13 @@ typedef struct CommitBatch {
     uint32_t nr_blocks;
     uint64_t *buf;              /* their contents, one behind the other */
 
-    /* If @all: its number, and how many lingering resources it frees */
+    /*
+     * If @all: its number, how many lingering resources it frees, and whether
+     * it writes the header that there is.
+     */
     uint64_t number;
     uint32_t nr_lingering;
+    bool header;
 } CommitBatch;
 
 void zoned_commit_init(ZonedCommit *commit)
@@ -88,6 +104,11 @@ void zoned_commit_doubt(ZonedCommit *commit)
 {
     /* One that runs now may have begun before. */
     commit->needed = commit->nr_begun + 1;
+}
+
+void zoned_commit_doubt_header(ZonedCommit *commit)
+{
+    commit->header_in_doubt = true;
 }
 
 /* Blocks of the zone table. */
@@ -116,12 +137,30 @@ static uint32_t block_zones(const BDRVZonedState *s, uint32_t block)
                s->header.geo.nr_zones - first_zone(block));
 }
 
+/* What is behind the @n entries of block @block: zones to come are EMPTY. */
+static void encode_spare(const BDRVZonedState *s, uint32_t block, uint32_t n,
+                         uint64_t *raw)
+{
+    const ZonedGeometry *geo = &s->header.geo;
+    uint32_t spare = s->zones.max_zones - first_zone(block);
+
+    memset(raw, 0, ZONED_TABLE_BLOCK);
+    for (uint32_t j = n; j < MIN(spare, ZONED_ZONES_PER_DIRTY_BIT); j++) {
+        uint32_t i = first_zone(block) + j;
+
+        raw[j] = zoned_entry_encode(geo, i, &(ZonedEntry) {
+            .cond = BLK_ZS_EMPTY,
+            .end = zoned_zone_start(geo, i),
+        });
+    }
+}
+
 /* Block @block of the table as it is now.  Takes the lock. */
 static void encode_block(BDRVZonedState *s, uint32_t block, uint64_t *raw)
 {
     uint32_t n = block_zones(s, block);
 
-    memset(raw, 0, ZONED_TABLE_BLOCK);
+    encode_spare(s, block, n, raw);
     qemu_spin_lock(&s->lock);
     for (uint32_t j = 0; j < n; j++) {
         uint32_t i = first_zone(block) + j;
@@ -249,13 +288,24 @@ static int coroutine_fn GRAPH_RDLOCK write_batch(BlockDriverState *bs,
     return 0;
 }
 
+static int coroutine_fn GRAPH_RDLOCK write_header(BlockDriverState *bs,
+                                                  const ZonedHeader *h)
+{
+    BDRVZonedState *s = bs->opaque;
+    uint8_t buf[ZONED_HEADER_SIZE];
+
+    zoned_header_encode(h, buf);
+    return bdrv_co_pwrite(bs->file, s->base, sizeof(buf), buf, 0);
+}
+
 /* Writes @batch, behind the data that it speaks of, and makes it durable. */
 static int coroutine_fn GRAPH_RDLOCK commit_batch(BlockDriverState *bs,
                                                   const CommitBatch *batch)
 {
+    BDRVZonedState *s = bs->opaque;
     int ret = 0;
 
-    if (batch->nr_blocks == 0) {
+    if (batch->nr_blocks == 0 && !batch->header) {
         return 0;
     }
     if (batch->adds_data) {
@@ -264,8 +314,32 @@ static int coroutine_fn GRAPH_RDLOCK commit_batch(BlockDriverState *bs,
     if (ret == 0) {
         ret = write_batch(bs, batch);
     }
+    if (ret == 0 && batch->header) {
+        ret = write_header(bs, &s->header);
+    }
     if (ret == 0) {
         ret = bdrv_co_flush(bs->file->bs);
+    }
+    return ret;
+}
+
+/*
+ * The table was committed and suits @h: makes that the header.  If it fails,
+ * the file may have either.  Takes the lock.
+ */
+static int coroutine_fn GRAPH_RDLOCK commit_header(BlockDriverState *bs,
+                                                   const ZonedHeader *h)
+{
+    BDRVZonedState *s = bs->opaque;
+    int ret = write_header(bs, h);
+
+    if (ret == 0) {
+        ret = bdrv_co_flush(bs->file->bs);
+    }
+    if (ret < 0) {
+        qemu_spin_lock(&s->lock);
+        zoned_commit_doubt_header(&s->commit);
+        qemu_spin_unlock(&s->lock);
     }
     return ret;
 }
@@ -311,8 +385,10 @@ static bool begin_batch(BDRVZonedState *s, const ZonedCommitRequest *r,
     if (batch->all) {
         batch->number = ++commit->nr_begun;
         batch->nr_lingering = zoned_zones_nr_lingering(&s->zones);
+        batch->header = commit->header_in_doubt;
+        commit->header_in_doubt = false;
     }
-    return zoned_zones_is_dirty(&s->zones);
+    return zoned_zones_is_dirty(&s->zones) || batch->header;
 }
 
 /*
@@ -325,9 +401,12 @@ static void end_batch(BDRVZonedState *s, CommitBatch *batch, int ret,
     ZonedCommit *commit = &s->commit;
     ZonedCommitRequest *r;
 
-    if (ret < 0 && batch->blocks) {
-        zoned_zones_untake_dirty(&s->zones, batch->blocks);
-    } else if (ret == 0 && batch->all) {
+    if (ret < 0) {
+        commit->header_in_doubt |= batch->header;
+        if (batch->blocks) {
+            zoned_zones_untake_dirty(&s->zones, batch->blocks);
+        }
+    } else if (batch->all) {
         zoned_zones_free_lingering(&s->zones, batch->nr_lingering);
         commit->nr_done = batch->number;
     }
@@ -347,12 +426,39 @@ static void end_batch(BDRVZonedState *s, CommitBatch *batch, int ret,
     }
 }
 
+/* Writes what @batch is to write. */
+static int coroutine_fn GRAPH_RDLOCK run_batch(BlockDriverState *bs,
+                                               CommitBatch *batch)
+{
+    int ret = take_batch(bs, batch);
+
+    trace_zoned_commit_begin(bs, batch->all, batch->nr_blocks);
+    if (ret == 0) {
+        ret = commit_batch(bs, batch);
+    }
+    trace_zoned_commit_end(bs, ret);
+    return ret;
+}
+
+/* @batch has ended with result @ret.  Called with the lock, and releases it. */
+static void finish_batch(BlockDriverState *bs, CommitBatch *batch, int ret)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedWakeList wake = QSIMPLEQ_HEAD_INITIALIZER(wake);
+
+    end_batch(s, batch, ret, &wake);
+    qemu_spin_unlock(&s->lock);
+    zoned_wake_all(bs, &wake);
+
+    qemu_vfree(batch->buf);
+    g_free(batch->blocks);
+}
+
 /* Commits what @r asks for, or more. */
 static int coroutine_fn GRAPH_RDLOCK co_commit(BlockDriverState *bs,
                                                ZonedCommitRequest *r)
 {
     BDRVZonedState *s = bs->opaque;
-    ZonedWakeList wake = QSIMPLEQ_HEAD_INITIALIZER(wake);
     CommitBatch batch = {};
     bool begun;
     int ret = 0;
@@ -366,21 +472,73 @@ static int coroutine_fn GRAPH_RDLOCK co_commit(BlockDriverState *bs,
     qemu_spin_unlock(&s->lock);
 
     if (begun) {
-        ret = take_batch(bs, &batch);
-        trace_zoned_commit_begin(bs, batch.all, batch.nr_blocks);
-        if (ret == 0) {
-            ret = commit_batch(bs, &batch);
+        ret = run_batch(bs, &batch);
+    }
+    qemu_spin_lock(&s->lock);
+    finish_batch(bs, &batch, ret);
+    return ret;
+}
+
+/*
+ * The device gets the size that @h has.  Called with the lock, which is
+ * released now and then.
+ */
+static void set_header(BDRVZonedState *s, const ZonedHeader *h)
+{
+    uint32_t n = s->header.geo.nr_zones;
+    uint32_t new = h->geo.nr_zones;
+
+    while (n != new) {
+        if (n < new) {
+            uint32_t some = MIN(new - n, ZONES_PER_LOCK);
+
+            zoned_zones_add(&s->zones, some);
+            n += some;
+        } else {
+            uint32_t some = MIN(n - new, ZONES_PER_LOCK);
+
+            zoned_zones_drop(&s->zones, some);
+            n -= some;
         }
-        trace_zoned_commit_end(bs, ret);
+        qemu_spin_unlock(&s->lock);
+        qemu_spin_lock(&s->lock);
+    }
+    s->header = *h;
+    zoned_zones_resize(&s->zones, &h->geo);
+}
+
+int coroutine_fn zoned_co_commit_resize(BlockDriverState *bs,
+                                        const ZonedHeader *h)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedCommitRequest r = { .all = true };
+    ZonedHeader old = s->header;
+    bool grows = h->geo.size > old.geo.size;
+    CommitBatch batch = {};
+    int ret;
+
+    qemu_spin_lock(&s->lock);
+    while (!wait_for_turn(s, &r)) {
+        /* Somebody has committed for us, but not what we are about to change */
+    }
+    if (grows) {
+        set_header(s, h);
+    }
+    begin_batch(s, &r, &batch);
+    qemu_spin_unlock(&s->lock);
+
+    ret = run_batch(bs, &batch);
+    if (ret == 0) {
+        ret = commit_header(bs, h);
     }
 
     qemu_spin_lock(&s->lock);
-    end_batch(s, &batch, ret, &wake);
-    qemu_spin_unlock(&s->lock);
-    zoned_wake_all(bs, &wake);
-
-    qemu_vfree(batch.buf);
-    g_free(batch.blocks);
+    if (grows && ret < 0) {
+        set_header(s, &old);
+    } else if (!grows && ret == 0) {
+        set_header(s, h);
+    }
+    finish_batch(bs, &batch, ret);
     return ret;
 }
 

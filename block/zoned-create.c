@@ -66,6 +66,12 @@ QemuOptsList zoned_create_opts = {
             .help = "Number of sequential zones (default: what fits in size)",
         },
         {
+            .name = BLOCK_OPT_Z_NR_SPARE,
+            .type = QEMU_OPT_NUMBER,
+            .help = "Number of zones that can be added later (default: as "
+                    "many as the device has)",
+        },
+        {
             .name = BLOCK_OPT_Z_MAX_OPEN,
             .type = QEMU_OPT_NUMBER,
             .help = "Maximum number of open zones (0: no limit)",
@@ -157,6 +163,14 @@ static bool opts_to_geometry(const BlockdevCreateOptionsZoned *opts,
     return set_zones(geo, opts, errp) && zoned_geometry_validate(geo, errp);
 }
 
+/* The header of an image of the device that @opts ask for. */
+static void init_header(ZonedHeader *h, const ZonedGeometry *geo,
+                        const BlockdevCreateOptionsZoned *opts)
+{
+    zoned_header_init(h, geo, opts->has_zone_nr_spare ? opts->zone_nr_spare
+                                                      : geo->nr_zones);
+}
+
 /*
  * Gives the image its length.  Where the host cannot have so large a file, it
  * becomes as large as it needs to be, and grows when zones are written.
@@ -187,6 +201,7 @@ static int coroutine_fn GRAPH_UNLOCKED write_table(BlockBackend *blk,
                                                    const ZonedHeader *h)
 {
     const ZonedGeometry *geo = &h->geo;
+    uint32_t max_zones = zoned_header_max_zones(h);
     uint64_t size = zoned_table_size(geo);
     g_autofree uint64_t *raw = g_malloc0(MIN(size, TABLE_CHUNK));
 
@@ -198,7 +213,7 @@ static int coroutine_fn GRAPH_UNLOCKED write_table(BlockBackend *blk,
             uint64_t i = pos / ZONED_ENTRY_SIZE + j;
             bool conv = i < geo->nr_conv;
 
-            raw[j] = i >= geo->nr_zones ? 0 :
+            raw[j] = i >= max_zones ? 0 :
                 zoned_entry_encode(geo, i, &(ZonedEntry) {
                     .cond = conv ? BLK_ZS_NOT_WP : BLK_ZS_EMPTY,
                     .end = conv ? zoned_zone_limit(geo, i)
@@ -255,7 +270,7 @@ int coroutine_fn GRAPH_UNLOCKED zoned_co_create(BlockdevCreateOptions *opts,
     if (!opts_to_geometry(zoned_opts, &geo, errp)) {
         return -EINVAL;
     }
-    zoned_header_init(&h, &geo);
+    init_header(&h, &geo, zoned_opts);
     if (zoned_opts->has_preallocation &&
         zoned_opts->preallocation != PREALLOC_MODE_METADATA) {
         prealloc = zoned_opts->preallocation;
@@ -381,8 +396,9 @@ static bool check_number(const QDict *qdict, const char *name, Error **errp)
 static bool check_numbers(const QDict *qdict, Error **errp)
 {
     static const char *const names[] = {
-        BLOCK_OPT_Z_NR_CONV, BLOCK_OPT_Z_NR_SEQ, BLOCK_OPT_Z_MAX_OPEN,
-        BLOCK_OPT_Z_MAX_ACTIVE, BLOCK_OPT_Z_MAX_APPEND, BLOCK_OPT_Z_EXTENSION,
+        BLOCK_OPT_Z_NR_CONV, BLOCK_OPT_Z_NR_SEQ, BLOCK_OPT_Z_NR_SPARE,
+        BLOCK_OPT_Z_MAX_OPEN, BLOCK_OPT_Z_MAX_ACTIVE, BLOCK_OPT_Z_MAX_APPEND,
+        BLOCK_OPT_Z_EXTENSION,
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
@@ -401,6 +417,7 @@ static BlockdevCreateOptions *convert_opts(QemuOpts *opts, Error **errp)
         { BLOCK_OPT_Z_CAPACITY,     "zone-capacity" },
         { BLOCK_OPT_Z_NR_CONV,      "zone-nr-conv" },
         { BLOCK_OPT_Z_NR_SEQ,       "zone-nr-seq" },
+        { BLOCK_OPT_Z_NR_SPARE,     "zone-nr-spare" },
         { BLOCK_OPT_Z_MAX_OPEN,     "max-open-zones" },
         { BLOCK_OPT_Z_MAX_ACTIVE,   "max-active-zones" },
         { BLOCK_OPT_Z_MAX_APPEND,   "max-append-sectors" },
@@ -428,6 +445,38 @@ static BlockdevCreateOptions *convert_opts(QemuOpts *opts, Error **errp)
     visit_type_BlockdevCreateOptions(v, NULL, &create_options, errp);
     visit_free(v);
     return create_options;
+}
+
+/* As for a raw file, what is not written counts towards its size. */
+BlockMeasureInfo *zoned_measure(QemuOpts *opts, BlockDriverState *in_bs,
+                                Error **errp)
+{
+    BlockdevCreateOptions *create_options;
+    BlockMeasureInfo *info = NULL;
+    ZonedGeometry geo;
+    ZonedHeader h;
+
+    if (in_bs) {
+        int64_t size = bdrv_getlength(in_bs);
+
+        if (size < 0) {
+            error_setg_errno(errp, -size, "Unable to get image size");
+            return NULL;
+        }
+        qemu_opt_set_number(opts, BLOCK_OPT_SIZE, size, &error_abort);
+    }
+    create_options = convert_opts(opts, errp);
+    if (!create_options) {
+        return NULL;
+    }
+    if (opts_to_geometry(&create_options->u.zoned, &geo, errp)) {
+        init_header(&h, &geo, &create_options->u.zoned);
+        info = g_new0(BlockMeasureInfo, 1);
+        info->required = h.data_offset + geo.size;
+        info->fully_allocated = info->required;
+    }
+    qapi_free_BlockdevCreateOptions(create_options);
+    return info;
 }
 
 int coroutine_fn GRAPH_UNLOCKED zoned_co_create_opts(BlockDriver *drv,

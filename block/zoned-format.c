@@ -141,16 +141,47 @@ bool zoned_geometry_validate(const ZonedGeometry *geo, Error **errp)
     return extension_size_validate(geo, errp);
 }
 
+/* Bytes of a table with @entry_size bytes for each of @nr_zones. */
+static uint64_t table_size(uint32_t nr_zones, uint32_t entry_size)
+{
+    return ROUND_UP((uint64_t)nr_zones * entry_size, ZONED_TABLE_BLOCK);
+}
+
 uint64_t zoned_table_size(const ZonedGeometry *geo)
 {
-    return ROUND_UP((uint64_t)geo->nr_zones * ZONED_ENTRY_SIZE,
-                    ZONED_TABLE_BLOCK);
+    return table_size(geo->nr_zones, ZONED_ENTRY_SIZE);
 }
 
 uint64_t zoned_extension_table_size(const ZonedGeometry *geo)
 {
-    return ROUND_UP((uint64_t)geo->nr_zones * geo->zd_extension_size,
-                    ZONED_TABLE_BLOCK);
+    return table_size(geo->nr_zones, geo->zd_extension_size);
+}
+
+/* The largest device that can have the extensions of @geo, in bytes. */
+static uint64_t max_size(const ZonedGeometry *geo)
+{
+    return geo->zd_extension_size ? ZONED_MAX_SIZE_EXTENDED : ZONED_MAX_SIZE;
+}
+
+/* The most zones that a device like @geo can have. */
+static uint32_t max_zones(const ZonedGeometry *geo)
+{
+    return MAX(geo->nr_zones,
+               MIN(max_size(geo) / geo->zone_size, ZONED_MAX_ZONES));
+}
+
+uint32_t zoned_header_max_zones(const ZonedHeader *h)
+{
+    const ZonedGeometry *geo = &h->geo;
+    uint64_t table_end = h->extension_offset ?: h->data_offset;
+    uint64_t n = (table_end - h->table_offset) / ZONED_ENTRY_SIZE;
+
+    if (geo->zd_extension_size) {
+        n = MIN(n, (h->data_offset - h->extension_offset) /
+                   geo->zd_extension_size);
+    }
+    n = MIN(n, (INT64_MAX - h->data_offset) / geo->zone_size);
+    return MAX(geo->nr_zones, MIN(n, max_zones(geo)));
 }
 
 uint64_t zoned_header_min_file_size(const ZonedHeader *h)
@@ -161,15 +192,18 @@ uint64_t zoned_header_min_file_size(const ZonedHeader *h)
     return h->data_offset + h->geo.size;
 }
 
-void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo)
+void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo,
+                       uint32_t reserve)
 {
-    uint64_t table_end = ZONED_TABLE_OFFSET + zoned_table_size(geo);
+    uint32_t n = MIN((uint64_t)geo->nr_zones + reserve, max_zones(geo));
+    uint64_t table_end = ZONED_TABLE_OFFSET + table_size(n, ZONED_ENTRY_SIZE);
 
     *h = (ZonedHeader) {
         .geo = *geo,
         .table_offset = ZONED_TABLE_OFFSET,
         .extension_offset = geo->zd_extension_size ? table_end : 0,
-        .data_offset = ROUND_UP(table_end + zoned_extension_table_size(geo),
+        .data_offset = ROUND_UP(table_end +
+                                table_size(n, geo->zd_extension_size),
                                 ZONED_DATA_ALIGNMENT),
     };
 }

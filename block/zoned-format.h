@@ -68,8 +68,12 @@ typedef struct ZonedEntryRun {
  */
 bool zoned_geometry_validate(const ZonedGeometry *geo, Error **errp);
 
-/* A header for a new image with the (valid) geometry @geo. */
-void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo);
+/*
+ * A header for a new image with the (valid) geometry @geo.  Its tables have
+ * room for @reserve more zones, as far as such a device can have them.
+ */
+void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo,
+                       uint32_t reserve);
 
 /* Writes header @h to the ZONED_HEADER_SIZE bytes at @buf. */
 void zoned_header_encode(const ZonedHeader *h, uint8_t *buf);
@@ -100,6 +104,12 @@ uint64_t zoned_table_size(const ZonedGeometry *geo);
 
 /* Bytes of the table of extensions, rounded up to whole blocks. */
 uint64_t zoned_extension_table_size(const ZonedGeometry *geo);
+
+/*
+ * The most zones that an image with header @h can have: its tables cannot move,
+ * so they end before what is behind them.
+ */
+uint32_t zoned_header_max_zones(const ZonedHeader *h);
 
 /* The least length of the file for header @h, in bytes. */
 uint64_t zoned_header_min_file_size(const ZonedHeader *h);

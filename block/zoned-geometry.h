@@ -31,7 +31,8 @@
 #define ZONED_MAX_ZONES (1u << 22)
 
 /*
- * What never changes in a device once it is created.  All sizes in bytes.
+ * What a device is like.  All sizes in bytes.  Once it is created, only @size
+ * and @nr_zones can change, and the three limits.
  *
  * Zones are numbered from 0; zone i starts at i * zone_size.  The conventional
  * zones come first.  The last zone is smaller than the others if @size is no

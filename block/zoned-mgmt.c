@@ -258,7 +258,7 @@ static void set_undiscarded(BDRVZonedState *s, const GArray *runs, bool later)
 
     if (later && !s->undiscarded) {
         /* Without memory for it, the space is lost until they are written. */
-        new = bitmap_try_new(geo->nr_zones);
+        new = bitmap_try_new(s->zones.max_zones);
     }
     qemu_spin_lock(&s->lock);
     if (!s->undiscarded) {
@@ -322,6 +322,20 @@ static int coroutine_fn GRAPH_RDLOCK commit_mgmt(BlockDriverState *bs,
     return m->emptied->len > 0 ? commit_reset(bs, m) : zoned_co_commit(bs);
 }
 
+/* Can a zone not be written any more from where it is, when @op is done? */
+static bool ends_writes(BlockZoneOp op)
+{
+    switch (op) {
+    case BLK_ZO_FINISH:
+    case BLK_ZO_RESET:
+    case BLK_ZO_MAKE_RDONLY:
+    case BLK_ZO_MAKE_OFFLINE:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* An operation on zones is on whole zones of the device. */
 static bool mgmt_range_valid(const ZonedGeometry *geo, int64_t offset,
                              int64_t len)
@@ -349,11 +363,12 @@ int coroutine_fn zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op,
     m.all = offset == 0 && len == geo->size && geo->nr_zones > 1;
     m.ex.first = m.next = zoned_zone_index(geo, offset);
     m.ex.last = zoned_zone_index(geo, offset + len - 1);
-    m.ex.drain = op == BLK_ZO_FINISH || op == BLK_ZO_RESET;
+    m.ex.drain = ends_writes(op);
     m.emptied = g_array_new(false, false, sizeof(ZonedRun));
 
     zoned_exclusion_begin(bs, &m.ex);
-    ret = mgmt_exclusion(bs, &m);
+    /* The device may have become smaller while we waited. */
+    ret = m.ex.last < geo->nr_zones ? mgmt_exclusion(bs, &m) : -ERANGE;
     commit_ret = zoned_host_error(commit_mgmt(bs, &m));
     zoned_exclusion_end(bs, &m.ex);
 

@@ -135,17 +135,19 @@ static void change_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
     change_zone_and_ext(z, i, cond, end, zoned_zones_ext_valid(z, i));
 }
 
-bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo, uint64_t *wp)
+bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo,
+                      uint32_t max_zones, uint64_t *wp)
 {
     *z = (ZonedZones) {
         .geo = *geo,
+        .max_zones = max_zones,
         .wp = wp,
         .lru_first = LRU_NONE,
         .lru_last = LRU_NONE,
-        .zone = g_try_new(uint64_t, geo->nr_zones),
-        .dirty = bitmap_try_new(DIV_ROUND_UP(geo->nr_zones,
+        .zone = g_try_new(uint64_t, max_zones),
+        .dirty = bitmap_try_new(DIV_ROUND_UP(max_zones,
                                              ZONED_ZONES_PER_DIRTY_BIT)),
-        .lru = geo->max_open ? g_try_new(ZonedLruLink, geo->nr_zones) : NULL,
+        .lru = geo->max_open ? g_try_new(ZonedLruLink, max_zones) : NULL,
     };
     if (!z->zone || !z->dirty || (geo->max_open && !z->lru)) {
         zoned_zones_destroy(z);
@@ -199,6 +201,61 @@ void zoned_zones_untake_dirty(ZonedZones *z, const unsigned long *blocks)
 
     bitmap_or(z->dirty, z->dirty, blocks, nr);
     z->nr_dirty = bitmap_count_one(z->dirty, nr);
+}
+
+void zoned_zones_add(ZonedZones *z, uint32_t n)
+{
+    uint32_t i = z->nr_loaded;
+
+    assert(n <= z->max_zones - i);
+    add_zones(z, i, n, BLK_ZS_EMPTY, zoned_zone_start(&z->geo, i), false);
+}
+
+void zoned_zones_drop(ZonedZones *z, uint32_t n)
+{
+    uint32_t i = z->nr_loaded - n;
+
+    z->nr_loaded = i;
+    z->nr[BLK_ZS_EMPTY] -= n;
+    set_words(z, i, n, BLK_ZS_OFFLINE, zoned_zone_start(&z->geo, i), false);
+}
+
+void zoned_zones_resize(ZonedZones *z, const ZonedGeometry *geo)
+{
+    uint32_t old_bits = nr_dirty_bits(z);
+    uint32_t first_bit = (z->geo.nr_zones - 1) / ZONED_ZONES_PER_DIRTY_BIT;
+
+    assert(geo->nr_zones == z->nr_loaded);
+    z->geo = *geo;
+    if (nr_dirty_bits(z) < old_bits) {
+        bitmap_clear(z->dirty, nr_dirty_bits(z), old_bits - nr_dirty_bits(z));
+    } else {
+        /* Its block may have been written before there were the new zones. */
+        bitmap_set(z->dirty, first_bit, nr_dirty_bits(z) - first_bit);
+    }
+    z->nr_dirty = bitmap_count_one(z->dirty, nr_dirty_bits(z));
+}
+
+bool zoned_zones_set_limits(ZonedZones *z, uint32_t max_open,
+                            uint32_t max_active)
+{
+    if (max_open && !z->lru) {
+        z->lru = g_try_new(ZonedLruLink, z->max_zones);
+        if (!z->lru) {
+            return false;
+        }
+        for (uint32_t i = 0; i < z->nr_loaded; i++) {
+            if (zoned_zones_cond(z, i) == BLK_ZS_IOPEN) {
+                lru_append(z, i);
+            }
+        }
+    } else if (!max_open) {
+        g_clear_pointer(&z->lru, g_free);
+        z->lru_first = z->lru_last = LRU_NONE;
+    }
+    z->geo.max_open = max_open;
+    z->geo.max_active = max_active;
+    return true;
 }
 
 uint32_t zoned_zones_nr_lingering(const ZonedZones *z)
@@ -532,6 +589,21 @@ static int mgmt_offline(ZonedZones *z, uint32_t i, bool all)
     }
 }
 
+/* The zone fails: it gets @cond, READ ONLY or OFFLINE, whatever it was. */
+static int mgmt_make(ZonedZones *z, BlockZoneState cond, uint32_t i, bool all)
+{
+    BlockZoneState old = zoned_zones_cond(z, i);
+
+    if (old == cond) {
+        return 0;
+    }
+    if (old == BLK_ZS_NOT_WP || old == BLK_ZS_OFFLINE) {
+        return all ? 0 : -EPERM;
+    }
+    change_zone(z, i, cond, zoned_zones_end(z, i));
+    return 1;
+}
+
 int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all)
 {
     switch (op) {
@@ -545,6 +617,10 @@ int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all)
         return mgmt_reset(z, i, all);
     case BLK_ZO_OFFLINE:
         return mgmt_offline(z, i, all);
+    case BLK_ZO_MAKE_RDONLY:
+        return mgmt_make(z, BLK_ZS_RDONLY, i, all);
+    case BLK_ZO_MAKE_OFFLINE:
+        return mgmt_make(z, BLK_ZS_OFFLINE, i, all);
     default:
         g_assert_not_reached();
     }
@@ -570,6 +646,12 @@ uint32_t zoned_zones_nr_affected(const ZonedZones *z, BlockZoneOp op)
         return zoned_zones_nr_active(z) + z->nr[BLK_ZS_FULL];
     case BLK_ZO_OFFLINE:
         return z->nr[BLK_ZS_RDONLY];
+    case BLK_ZO_MAKE_RDONLY:
+        return z->nr[BLK_ZS_EMPTY] + zoned_zones_nr_active(z) +
+               z->nr[BLK_ZS_FULL];
+    case BLK_ZO_MAKE_OFFLINE:
+        return z->nr[BLK_ZS_EMPTY] + zoned_zones_nr_active(z) +
+               z->nr[BLK_ZS_FULL] + z->nr[BLK_ZS_RDONLY];
     default:
         g_assert_not_reached();
     }
@@ -614,5 +696,6 @@ void zoned_zones_describe(const ZonedZones *z, uint32_t i,
         .type = zoned_zone_is_conv(&z->geo, i) ? BLK_ZT_CONV : BLK_ZT_SWR,
         .state = cond,
         .ext_valid = word & ZONED_EXT_VALID,
+        .data_end = word & ZONED_END_MASK,
     };
 }

@@ -50,6 +50,9 @@ typedef struct ZonedLruLink {
 typedef struct ZonedZones {
     ZonedGeometry geo;
 
+    /* Zones that there is memory for: as many as the device can get. */
+    uint32_t max_zones;
+
     /*
      * One word a zone: the condition (BlockZoneState) in bits 63..60; in bit
      * 59 whether its descriptor extension is valid; below it the byte address
@@ -66,7 +69,7 @@ typedef struct ZonedZones {
      */
     uint64_t *wp;
 
-    /* Zones that were ever loaded; the others have no condition yet. */
+    /* Zones that were ever loaded or added; others have no condition yet. */
     uint32_t nr_loaded;
 
     /* How many zones have this condition. */
@@ -97,11 +100,13 @@ typedef struct ZonedZones {
 } ZonedZones;
 
 /*
- * Sets up @z for a device like @geo.  All zones must then be loaded, in order.
- * @wp is an array of geo->nr_zones elements that must live as long as @z.
+ * Sets up @z for a device like @geo, which may get up to @max_zones zones.  All
+ * zones must then be loaded, in order.  @wp is an array of @max_zones elements
+ * that must live as long as @z.
  * Returns false if there is not enough memory.
  */
-bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo, uint64_t *wp);
+bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo,
+                      uint32_t max_zones, uint64_t *wp);
 void zoned_zones_destroy(ZonedZones *z);
 
 /*
@@ -131,6 +136,34 @@ void zoned_zones_load_run(ZonedZones *z, uint32_t i, uint32_t n,
 
 /* The same for a zone that nothing was ever written to. */
 void zoned_zones_load_new(ZonedZones *z, uint32_t i);
+
+/*
+ * Prepares @n EMPTY zones behind those that there are.  They belong to the
+ * device when zoned_zones_resize() says so.
+ */
+void zoned_zones_add(ZonedZones *z, uint32_t n);
+
+/*
+ * The last @n zones, which are EMPTY, are no more when zoned_zones_resize()
+ * says so: until then, nobody looks at them or commits.  For those who still
+ * come to them they are OFFLINE.
+ */
+void zoned_zones_drop(ZonedZones *z, uint32_t n);
+
+/*
+ * The device is now like @geo, which has another size: that of the zones that
+ * were added or dropped.  A last zone that was smaller than the others, and is
+ * no more, is EMPTY.
+ */
+void zoned_zones_resize(ZonedZones *z, const ZonedGeometry *geo);
+
+/*
+ * The device gets other limits of open and active zones, which are not below
+ * what is open and active.  Nobody else uses @z meanwhile.
+ * Returns false if there is not enough memory.
+ */
+bool zoned_zones_set_limits(ZonedZones *z, uint32_t max_open,
+                            uint32_t max_active);
 
 /*
  * May @bytes be written at byte @offset of the device, in sequential zone @i,

@@ -13,6 +13,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-types-block-core.h"
+#include "qobject/qdict.h"
 #include "qemu/module.h"
 #include "qemu/option.h"
 #include "zoned.h"
@@ -164,7 +165,7 @@ static int GRAPH_RDLOCK read_header(BlockDriverState *bs, int64_t length,
 
 /*
  * Is the device in an image with header @h the one that was opened?  Whoever
- * shows it has told others of its geometry and limits, which never change.
+ * shows it has told others of its geometry and limits.
  */
 static bool is_same_device(const BDRVZonedState *s, const ZonedHeader *h,
                            Error **errp)
@@ -283,6 +284,7 @@ static void distrust_image(BlockDriverState *bs)
     qemu_spin_lock(&s->lock);
     zoned_zones_mark_all_dirty(&s->zones);
     zoned_commit_doubt(&s->commit);
+    zoned_commit_doubt_header(&s->commit);
     qemu_spin_unlock(&s->lock);
 }
 
@@ -344,11 +346,14 @@ static int zoned_alloc(BlockDriverState *bs, Error **errp)
 {
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
+    /* Who reads the arrays does so without the lock: they never move. */
+    uint32_t max_zones = zoned_header_max_zones(&s->header);
 
     bs->wps = g_try_malloc(sizeof(BlockZoneWps) +
-                           geo->nr_zones * sizeof(bs->wps->wp[0]));
+                           max_zones * sizeof(bs->wps->wp[0]));
     zoned_inflight_init(&s->inflight);
-    if (!bs->wps || !zoned_zones_init(&s->zones, geo, bs->wps->wp)) {
+    if (!bs->wps ||
+        !zoned_zones_init(&s->zones, geo, max_zones, bs->wps->wp)) {
         error_setg(errp, "Not enough memory for %u zones", geo->nr_zones);
         zoned_free(bs);
         return -ENOMEM;
@@ -414,6 +419,9 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
         !(flags & (BDRV_O_INACTIVE | BDRV_O_CHECK))) {
         ret = clear_autoclear_features(bs, errp);
     }
+    if (ret == 0) {
+        ret = bdrv_child_refresh_perms(bs, bs->file, errp);
+    }
     if (ret < 0) {
         zoned_free(bs);
         return ret;
@@ -427,7 +435,9 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
      */
     bs->supported_write_flags = BDRV_REQ_REGISTERED_BUF | BDRV_REQ_FUA;
     bs->supported_append_flags = bs->supported_write_flags;
-    bs->supported_zero_flags = BDRV_REQ_FUA;
+    bs->supported_zero_flags = BDRV_REQ_FUA |
+        (BDRV_REQ_MAY_UNMAP & bs->file->bs->supported_zero_flags);
+    bs->supported_truncate_flags = BDRV_REQ_ZERO_WRITE;
     trace_zoned_open(bs, s->header.geo.nr_zones, s->header.geo.nr_conv,
                      s->header.geo.zone_size);
     return 0;
@@ -438,13 +448,63 @@ static void zoned_close(BlockDriverState *bs)
     zoned_free(bs);
 }
 
+/*
+ * Nothing is ever written behind the image, so the file has to grow only while
+ * it is shorter than that, or with the device.  A permission to resize it would
+ * exclude jobs that need it to keep its length, such as a mirror.
+ */
+static void zoned_child_perm(BlockDriverState *bs, BdrvChild *c,
+                             BdrvChildRole role, BlockReopenQueue *reopen_queue,
+                             uint64_t perm, uint64_t shared, uint64_t *nperm,
+                             uint64_t *nshared)
+{
+    BDRVZonedState *s = bs->opaque;
+    const ZonedHeader *h = &s->header;
+
+    bdrv_default_perms(bs, c, role, reopen_queue, perm, shared, nperm, nshared);
+
+    /* No header is loaded yet when the child is attached. */
+    if (c && h->data_offset && !(perm & BLK_PERM_RESIZE) &&
+        !(bs->open_flags & BDRV_O_CHECK)) {
+        uint64_t end = QEMU_ALIGN_UP(s->base + h->data_offset + h->geo.size,
+                                     c->bs->bl.request_alignment);
+
+        if (end <= c->bs->total_sectors * BDRV_SECTOR_SIZE) {
+            *nperm &= ~BLK_PERM_RESIZE;
+        }
+    }
+}
+
+/*
+ * The block layer would take any node for a new file.  The image can be seen
+ * through a filter or without, but it must not become another one.
+ */
+static bool GRAPH_RDLOCK check_new_file(BlockDriverState *bs, const char *name,
+                                        Error **errp)
+{
+    BlockDriverState *file_bs = bs->file->bs;
+    BlockDriverState *new_bs = name ? bdrv_lookup_bs(NULL, name, NULL) : NULL;
+
+    /* The block layer says if there is no such node. */
+    if (!new_bs || bdrv_skip_filters(new_bs) == bdrv_skip_filters(file_bs)) {
+        return true;
+    }
+    error_setg(errp, "Node '%s' is no filter of node '%s', in which node '%s' "
+               "has its image; use blockdev-snapshot to put an overlay above "
+               "it, or blockdev-mirror to move it", name, file_bs->node_name,
+               bs->node_name);
+    return false;
+}
+
 static int zoned_reopen_prepare(BDRVReopenState *state,
                                 BlockReopenQueue *queue, Error **errp)
 {
+    const char *file = qdict_get_try_str(state->options, "file");
+
     GRAPH_RDLOCK_GUARD_MAINLOOP();
 
     /* When it becomes read-only, the block layer has flushed the node. */
-    return 0;
+    return check_new_file(state->bs, file, errp) ? 0 : -EINVAL;
 }
 
 static void zoned_reopen_commit_post(BDRVReopenState *state)
@@ -649,6 +709,29 @@ zoned_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
 }
 
 /*
+ * Writes zeroes to the file.  Where nothing was written since a reset it has
+ * them already, and to find that out takes less than to write.  A hole is as
+ * durable as a write is: both need a flush, and what an earlier process has
+ * left had one before the first write, see zoned_commit_doubt().
+ */
+static int coroutine_fn GRAPH_RDLOCK
+write_zeroes(BlockDriverState *bs, int64_t file_offset, uint64_t bytes,
+             BdrvRequestFlags flags)
+{
+    int64_t n;
+
+    if (flags & BDRV_REQ_MAY_UNMAP) {
+        int ret = bdrv_co_block_status_above(bs->file->bs, NULL, file_offset,
+                                             bytes, &n, NULL, NULL);
+
+        if (ret >= 0 && (ret & BDRV_BLOCK_ZERO) && n == bytes) {
+            return 0;
+        }
+    }
+    return bdrv_co_pwrite_zeroes(bs->file, file_offset, bytes, flags);
+}
+
+/*
  * Writes to the file; without @qiov, zeroes.  FUA is left to the caller: the
  * block layer may emulate it with a flush that does not count this write.
  * This and the next are inline: 20 instructions of each write.
@@ -666,7 +749,7 @@ write_file(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
         ret = bdrv_co_pwritev_part(bs->file, file_offset, bytes, qiov,
                                    qiov_offset, flags);
     } else {
-        ret = bdrv_co_pwrite_zeroes(bs->file, file_offset, bytes, flags);
+        ret = write_zeroes(bs, file_offset, bytes, flags);
     }
     return ret < 0 ? zoned_host_error(ret) : 0;
 }
@@ -884,6 +967,27 @@ zoned_co_zone_append(BlockDriverState *bs, int64_t *offset, QEMUIOVector *qiov,
     return 0;
 }
 
+/* Where a new image was not written, its file decides what can be read. */
+static int GRAPH_RDLOCK zoned_has_zero_init(BlockDriverState *bs)
+{
+    BDRVZonedState *s = bs->opaque;
+
+    return s->header.geo.nr_conv == 0 || bdrv_has_zero_init(bs->file->bs);
+}
+
+/* There are no clusters but those of the file. */
+static int coroutine_fn GRAPH_RDLOCK zoned_co_get_info(BlockDriverState *bs,
+                                                       BlockDriverInfo *bdi)
+{
+    BlockDriverInfo file_info;
+
+    if (bdrv_co_get_info(bs->file->bs, &file_info) == 0) {
+        bdi->cluster_size = file_info.cluster_size;
+        bdi->subcluster_size = file_info.subcluster_size;
+    }
+    return 0;
+}
+
 static ImageInfoSpecific * GRAPH_RDLOCK
 zoned_get_specific_info(BlockDriverState *bs, Error **errp)
 {
@@ -899,6 +1003,7 @@ zoned_get_specific_info(BlockDriverState *bs, Error **errp)
         .zone_capacity = geo->zone_capacity,
         .zones = geo->nr_zones,
         .conventional_zones = geo->nr_conv,
+        .spare_zones = s->zones.max_zones - geo->nr_zones,
         .max_open_zones = geo->max_open,
         .max_active_zones = geo->max_active,
         .max_append_sectors = geo->max_append_sectors,
@@ -923,6 +1028,7 @@ static BlockDriver bdrv_zoned = {
     .instance_size              = sizeof(BDRVZonedState),
     .is_format                  = true,
     .create_opts                = &zoned_create_opts,
+    .amend_opts                 = &zoned_amend_opts,
     .strong_runtime_opts        = zoned_strong_runtime_opts,
 
     .bdrv_probe                 = zoned_probe,
@@ -930,15 +1036,20 @@ static BlockDriver bdrv_zoned = {
     .bdrv_close                 = zoned_close,
     .bdrv_reopen_prepare        = zoned_reopen_prepare,
     .bdrv_reopen_commit_post    = zoned_reopen_commit_post,
-    .bdrv_child_perm            = bdrv_default_perms,
+    .bdrv_child_perm            = zoned_child_perm,
     .bdrv_co_create             = zoned_co_create,
     .bdrv_co_create_opts        = zoned_co_create_opts,
+    .bdrv_measure               = zoned_measure,
     .bdrv_co_check              = zoned_co_check,
+    .bdrv_co_truncate           = zoned_co_truncate,
+    .bdrv_amend_options         = zoned_amend_options,
     .bdrv_co_invalidate_cache   = zoned_co_invalidate_cache,
     .bdrv_snapshot_goto         = zoned_snapshot_goto,
     .bdrv_inactivate            = zoned_inactivate,
     .bdrv_refresh_limits        = zoned_refresh_limits,
     .bdrv_get_specific_info     = zoned_get_specific_info,
+    .bdrv_has_zero_init         = zoned_has_zero_init,
+    .bdrv_co_get_info           = zoned_co_get_info,
 
     .bdrv_co_preadv_part        = zoned_co_preadv_part,
     .bdrv_co_pwritev_part       = zoned_co_pwritev_part,

@@ -6,6 +6,7 @@
  * zoned-check.c       qemu-img check
  * zoned-commit.c      write-back of the zone table
  * zoned-mgmt.c        zone management
+ * zoned-resize.c      other sizes and limits of a device
  * zoned-inflight.c    the order of writes and zone operations
  * zoned-zones.c       the zone state machine; pure
  * zoned-format.c      the image format; pure
@@ -163,9 +164,17 @@ typedef struct ZonedCommit {
      * succeeded: see zoned_commit_doubt().
      */
     uint64_t needed;
+
+    /* The file may have another header; the next commit of all writes it. */
+    bool header_in_doubt;
 } ZonedCommit;
 
 struct BDRVZonedState {
+    /*
+     * Changes only in zoned_co_commit_resize(), when no write and no operation
+     * is under way, and in zoned_amend_options(), when nobody else uses the
+     * node.  Readers may see it change.
+     */
     ZonedHeader header;
 
     /* @header is not what is in the file, which is damaged; for a check only */
@@ -318,6 +327,12 @@ static inline bool zoned_commit_in_doubt(const ZonedCommit *commit)
 }
 
 /*
+ * The header in the file may be another one than that of the node, or in a
+ * cache only.  Called with the lock.
+ */
+void zoned_commit_doubt_header(ZonedCommit *commit);
+
+/*
  * Makes all changes of the zone table that were complete before the call
  * durable, and the data that they speak of; does nothing if there are none.
  * Takes the lock.
@@ -334,6 +349,15 @@ int coroutine_fn GRAPH_RDLOCK zoned_co_commit(BlockDriverState *bs);
 int coroutine_fn GRAPH_RDLOCK zoned_co_commit_reset(BlockDriverState *bs,
                                                     uint32_t first,
                                                     uint32_t last);
+
+/*
+ * The device gets the size that @h has, which else is the header that there is:
+ * commits all, then @h.  An exclusion holds all zones, and those that go are
+ * EMPTY.  Takes the lock.
+ * Returns 0 or the error of the file; the device then is as it was.
+ */
+int coroutine_fn GRAPH_RDLOCK zoned_co_commit_resize(BlockDriverState *bs,
+                                                     const ZonedHeader *h);
 
 /* zoned-mgmt.c */
 
@@ -372,6 +396,32 @@ int coroutine_fn GRAPH_UNLOCKED zoned_co_create_opts(BlockDriver *drv,
                                                      const char *filename,
                                                      QemuOpts *opts,
                                                      Error **errp);
+
+/* The size of the file of an image with @opts; with that of @in_bs, if any. */
+BlockMeasureInfo *zoned_measure(QemuOpts *opts, BlockDriverState *in_bs,
+                                Error **errp);
+
+/* zoned-resize.c */
+
+extern QemuOptsList zoned_amend_opts;
+
+/*
+ * Gives the device another size, in whole zones: as many more as the tables
+ * have room for, or fewer, if those at the end are EMPTY.  Takes the lock.
+ * Returns 0 or a negative errno; the device then is as it was.
+ */
+int coroutine_fn GRAPH_RDLOCK
+zoned_co_truncate(BlockDriverState *bs, int64_t offset, bool exact,
+                  PreallocMode prealloc, BdrvRequestFlags flags, Error **errp);
+
+/*
+ * Gives the device the limits in @opts.  Nobody else uses the node.
+ * Returns 0 or a negative errno; the device then is as it was.
+ */
+int GRAPH_RDLOCK zoned_amend_options(BlockDriverState *bs, QemuOpts *opts,
+                                     BlockDriverAmendStatusCB *status_cb,
+                                     void *cb_opaque, bool force,
+                                     Error **errp);
 
 /* zoned-check.c */
 

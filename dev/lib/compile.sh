@@ -8,6 +8,8 @@ CONFIGURE=(--python=/usr/bin/python3 --disable-download
     --disable-plugins --disable-install-blobs --enable-tools
     --enable-linux-aio --enable-linux-io-uring --enable-pixman
     --enable-fdt=system --enable-tcg --enable-qed --enable-vpc --enable-vmdk
+    --enable-vhost-user --enable-vhost-user-blk-server
+    --enable-libvduse --enable-vduse-blk-export
     --firmwarepath=/usr/share/qemu:/usr/share/seabios)
 
 CONFIGURE_PLAIN=(--target-list=x86_64-softmmu)

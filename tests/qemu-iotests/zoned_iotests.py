@@ -95,13 +95,14 @@ def blkdebug_node(child: Union[str, Node], *errors: Node, **more: Any) -> Node:
 
 def failing_later(child: Union[str, Node], *errors: Node) -> Node:
     """
-    The same, but the rules hold from the second write on: the first one takes
-    the image over.
+    The same, but the rules hold from the third write on: those of the table
+    and the header, in front of it, take the image over.
     """
     return blkdebug_node(
-        child, *({**error, 'event': 'pwritev', 'state': 2}
+        child, *({**error, 'event': 'pwritev', 'state': 3}
                  for error in errors),
-        **{'set-state': [{'event': 'pwritev', 'state': 1, 'new_state': 2}]})
+        **{'set-state': [{'event': 'pwritev', 'state': 1, 'new_state': 2},
+                         {'event': 'pwritev', 'state': 2, 'new_state': 3}]})
 
 
 def create(path: str, size: Union[int, str], **opts: Any) -> None:
@@ -144,8 +145,8 @@ class Session(iotests.QemuIoInteractive):
 
     def error(self, command: str) -> Optional[str]:
         """
-        Runs a command; what it failed with: the name of an errno, or
-        'pattern' for a read that gives other data than expected.
+        Runs a command; what it failed with: the name of an errno, 'pattern'
+        for a read that gives other data than expected, or 'read-only'.
         """
         error = None
         for line in self.cmd(command).splitlines():
@@ -154,6 +155,8 @@ class Session(iotests.QemuIoInteractive):
                 error = _ERRNO_NAMES[match.group(1)]
             elif line.startswith('Pattern verification failed'):
                 error = 'pattern'
+            elif line == 'qemu-io: Block node is read-only':
+                error = 'read-only'
             else:
                 assert _REPORT.match(line), f'{command}: {line}'
         return error
@@ -311,9 +314,10 @@ class HeldRequest:
         self._gate = threading.Event()
 
     def matches(self, request: Request) -> bool:
-        """Whether it is this request."""
+        """Whether it is this request; a flush is of no place."""
         return (not self.matched and request.kind == self.kind and
-                0 <= self.offset - request.offset < request.length)
+                (request.kind == 'flush' or
+                 0 <= self.offset - request.offset < request.length))
 
     def wait(self) -> None:
         """Waits until the request is there."""

@@ -20,6 +20,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qemu/crc32c.h"
 #include "qemu/main-loop.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
@@ -185,6 +186,28 @@ static void damage_conv(Damage *d)
     expect_refused(d, "a conventional sector that is lost");
 }
 
+/* A header that is sound, of a device with a zone more or less */
+static void damage_size(Damage *d)
+{
+    Run *r = d->run;
+    Content *content = &d->image[r->geo.base / SECTOR];
+    uint32_t n = judge_nr_zones(r->judge);
+    uint8_t buf[SECTOR];
+
+    if (r->geo.size % r->geo.zone_size || r->geo.nr_zones == 1) {
+        return;
+    }
+    n = n == r->geo.nr_zones ? n - 1 : n + 1;
+    content_to_bytes(*content, buf);
+    stl_le_p(buf + 12, 0);
+    stq_le_p(buf + 40, n * r->geo.zone_size);
+    stl_le_p(buf + 64, n);
+    stl_le_p(buf + 72, n - r->geo.nr_conv);
+    stl_le_p(buf + 12, crc32c(UINT32_MAX, buf, SECTOR));
+    *content = content_of_bytes(buf);
+    expect_refused(d, "a device of another size");
+}
+
 static void damage_image(Run *r)
 {
     const Content *good = cuts_last_image(r->cuts);
@@ -195,7 +218,8 @@ static void damage_image(Run *r)
     set_bytes(&d, r->geo.base + 8 * below(r, HEADER_LENGTH / 8),
               disk_garbage(r->disk));
     expect_refused(&d, "a damaged header");
-    for (uint32_t i = r->geo.nr_conv; i < r->geo.nr_zones; i++) {
+    damage_size(&d);
+    for (uint32_t i = r->geo.nr_conv; i < judge_nr_zones(r->judge); i++) {
         damage_zone(&d, i);
     }
     damage_conv(&d);

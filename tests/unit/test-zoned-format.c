@@ -190,7 +190,7 @@ static void test_header_golden(void)
     uint8_t buf[ZONED_HEADER_SIZE];
     ZonedHeader h, decoded;
 
-    zoned_header_init(&h, &example_geo);
+    zoned_header_init(&h, &example_geo, 0);
     memset(buf, 0xaa, sizeof(buf));
     zoned_header_encode(&h, buf);
     g_assert_cmpmem(buf, sizeof(buf), example_header, sizeof(example_header));
@@ -214,7 +214,7 @@ static void test_header_round_trip(void)
         ZonedHeader h, decoded;
 
         g_assert_true(zoned_geometry_validate(&geos[i], &error_abort));
-        zoned_header_init(&h, &geos[i]);
+        zoned_header_init(&h, &geos[i], 0);
         zoned_header_encode(&h, buf);
         g_assert_cmpint(zoned_header_decode(&decoded, buf, &error_abort), ==,
                         0);
@@ -234,7 +234,7 @@ static void check_layout(uint32_t nr_zones, uint64_t table_size,
     ZonedGeometry geo = geometry(nr_zones * 4096ULL, 4096, 4096, 0);
     ZonedHeader h;
 
-    zoned_header_init(&h, &geo);
+    zoned_header_init(&h, &geo, 0);
     g_assert_cmphex(zoned_table_size(&geo), ==, table_size);
     g_assert_cmphex(h.table_offset, ==, 4096);
     g_assert_cmphex(h.data_offset, ==, data_offset);
@@ -251,6 +251,48 @@ static void test_layout(void)
     check_layout(ZONED_MAX_ZONES, 32 * MiB, 33 * MiB);
 }
 
+/* How many zones a new image with @reserve can have, and where its data is */
+static void check_reserve(const ZonedGeometry *geo, uint32_t reserve,
+                          uint32_t max_zones, uint64_t data_offset)
+{
+    uint8_t buf[ZONED_HEADER_SIZE];
+    ZonedHeader h, decoded;
+
+    zoned_header_init(&h, geo, reserve);
+    g_assert_cmpuint(zoned_header_max_zones(&h), ==, max_zones);
+    g_assert_cmphex(h.data_offset, ==, data_offset);
+    zoned_header_encode(&h, buf);
+    g_assert_cmpint(zoned_header_decode(&decoded, buf, &error_abort), ==, 0);
+    g_assert_cmpuint(zoned_header_max_zones(&decoded), ==, max_zones);
+}
+
+static void test_reserve(void)
+{
+    ZonedGeometry geo = geometry(100 * 4096, 4096, 4096, 0);
+
+    /* There is room up to the data, whatever was asked for. */
+    check_reserve(&geo, 0, 130560, 1 * MiB);
+    check_reserve(&geo, 130460, 130560, 1 * MiB);
+    check_reserve(&geo, 130461, 130560 + 131072, 2 * MiB);
+    check_reserve(&geo, UINT32_MAX, ZONED_MAX_ZONES, 33 * MiB);
+
+    /* As many as the extensions have room for, or the zone table */
+    geo.zd_extension_size = 4096;
+    check_reserve(&geo, 100, 254, 1 * MiB);
+    check_reserve(&geo, 400, 510, 2 * MiB);
+    geo.zd_extension_size = 64;
+    geo.nr_zones = 512;
+    geo.size = geo.nr_zones * 4096ULL;
+    check_reserve(&geo, 0, 512, 1 * MiB);
+
+    /* No device is so large. */
+    geo = geometry(3ULL << 57, 1ULL << 57, 4096, 0);
+    check_reserve(&geo, 100, 3, 1 * MiB);
+    /* Its last zone is smaller than the others. */
+    geo = geometry((3ULL << 57) + 4096, 1ULL << 57, 4096, 0);
+    check_reserve(&geo, 100, 4, 1 * MiB);
+}
+
 /* The same with extensions, behind the zone table */
 static void check_extended_layout(uint32_t nr_zones, uint32_t size,
                                   uint64_t extension_offset,
@@ -261,7 +303,7 @@ static void check_extended_layout(uint32_t nr_zones, uint32_t size,
     ZonedHeader h;
 
     geo.zd_extension_size = size;
-    zoned_header_init(&h, &geo);
+    zoned_header_init(&h, &geo, 0);
     g_assert_cmphex(h.table_offset, ==, 4096);
     g_assert_cmphex(h.extension_offset, ==, extension_offset);
     g_assert_cmphex(zoned_extension_table_size(&geo), ==, extension_table_size);
@@ -287,7 +329,7 @@ static void test_short_file(void)
     ZonedGeometry geo = geometry(7 * MiB + 4096, 1 * MiB, 1 * MiB, 0);
     ZonedHeader h;
 
-    zoned_header_init(&h, &geo);
+    zoned_header_init(&h, &geo, 0);
     h.incompatible_features = ZONED_INCOMPAT_SHORT_FILE;
     g_assert_cmphex(zoned_header_min_file_size(&h), ==, 1 * MiB);
     h.geo.nr_conv = 3;
@@ -758,7 +800,7 @@ static void test_header_bit_flips(void)
         uint8_t buf[ZONED_HEADER_SIZE];
         ZonedHeader h;
 
-        zoned_header_init(&h, &geos[i]);
+        zoned_header_init(&h, &geos[i], 0);
         zoned_header_encode(&h, buf);
         for (int bit = 0; bit < 8 * ZONED_HEADER_SIZE; bit++) {
             buf[bit / 8] ^= 1 << bit % 8;
@@ -1080,7 +1122,7 @@ static void test_entry_extended(void)
     uint8_t header[ZONED_HEADER_SIZE];
     ZonedHeader h;
 
-    zoned_header_init(&h, &geo);
+    zoned_header_init(&h, &geo, 0);
     zoned_header_encode(&h, header);
     for (int i = 0; i < ARRAY_SIZE(extended_entries); i++) {
         uint32_t zone = extended_entries[i].zone;
@@ -1212,7 +1254,7 @@ static void check_all_entries(const ZonedGeometry *geo)
     uint8_t header[ZONED_HEADER_SIZE];
     ZonedHeader h;
 
-    zoned_header_init(&h, geo);
+    zoned_header_init(&h, geo, 0);
     zoned_header_encode(&h, header);
     for (uint32_t i = 0; i < geo->nr_zones; i++) {
         for (uint64_t top = 0; top < 64; top++) {
@@ -1253,7 +1295,7 @@ static void test_entry_edges(void)
         uint8_t header[ZONED_HEADER_SIZE];
         ZonedHeader h;
 
-        zoned_header_init(&h, geo);
+        zoned_header_init(&h, geo, 0);
         zoned_header_encode(&h, header);
         for (int j = 0; j < ARRAY_SIZE(zones); j++) {
             uint32_t i = zones[j];
@@ -1325,7 +1367,7 @@ static void random_header(ZonedRandom *r, uint8_t *buf)
         geo.zd_extension_size = ZONED_EXTENSION_UNIT *
                                 (1 + random_below(r, 255));
     }
-    zoned_header_init(&h, &geo);
+    zoned_header_init(&h, &geo, 0);
     zoned_header_encode(&h, buf);
     for (int n = random_below(r, 4); n > 0; n--) {
         const Change *f = &fields[random_below(r, ARRAY_SIZE(fields))];
@@ -1425,6 +1467,7 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/format/header/golden", test_header_golden);
     g_test_add_func("/zoned/format/header/round-trip", test_header_round_trip);
     g_test_add_func("/zoned/format/header/layout", test_layout);
+    g_test_add_func("/zoned/format/header/reserve", test_reserve);
     g_test_add_func("/zoned/format/header/extended-layout",
                     test_extended_layout);
     g_test_add_func("/zoned/format/header/extensions", test_header_extensions);

@@ -210,7 +210,8 @@ static int do_mgmt(Model *m, BlockZoneOp op, uint32_t i, bool all)
 {
     int ret, expected;
 
-    if (op == BLK_ZO_FINISH || op == BLK_ZO_RESET) {
+    if (op == BLK_ZO_FINISH || op == BLK_ZO_RESET ||
+        op == BLK_ZO_MAKE_RDONLY || op == BLK_ZO_MAKE_OFFLINE) {
         wait_for_writes(m, i);
     }
     doing(m, "operation %d on zone %u%s", op, i, all ? " as part of all" : "");
@@ -326,6 +327,9 @@ static BlockZoneOp random_op(Model *m)
         BLK_ZO_FINISH, BLK_ZO_RESET, BLK_ZO_RESET, BLK_ZO_OFFLINE,
     };
 
+    if (pick(m, 200) == 0) {
+        return chance(m, 50) ? BLK_ZO_MAKE_RDONLY : BLK_ZO_MAKE_OFFLINE;
+    }
     return ops[pick(m, ARRAY_SIZE(ops))];
 }
 

@@ -437,8 +437,8 @@ static void check_load_run(BlockZoneState cond, uint64_t written,
     if (!again) {
         zoned_zones_destroy(&one->z);
         zoned_zones_destroy(&run->z);
-        g_assert_true(zoned_zones_init(&one->z, &geo, one->wp));
-        g_assert_true(zoned_zones_init(&run->z, &geo, run->wp));
+        g_assert_true(zoned_zones_init(&one->z, &geo, geo.nr_zones, one->wp));
+        g_assert_true(zoned_zones_init(&run->z, &geo, geo.nr_zones, run->wp));
         for (uint32_t i = 0; i < 2; i++) {
             zoned_zones_load_new(&one->z, i);
             zoned_zones_load_new(&run->z, i);
@@ -616,6 +616,103 @@ static void test_dirty_implicit_close(void)
     check_zone(d, 0, CLOSED, SECTOR);
 }
 
+/* A device of @n zones of 4 KiB that can get three blocks of them */
+static Device *growing_device(uint32_t n, uint32_t max_open)
+{
+    const uint32_t max_zones = 3 * ZONED_ZONES_PER_DIRTY_BIT;
+    ZonedGeometry geo = geometry(n * 4096ULL, 4096, 4096, 1, max_open, 0);
+    Device *d = g_new0(Device, 1);
+
+    d->wp = g_new(uint64_t, max_zones);
+    g_assert_true(zoned_zones_init(&d->z, &geo, max_zones, d->wp));
+    zoned_zones_begin_load(&d->z);
+    for (uint32_t i = 0; i < n; i++) {
+        zoned_zones_load_new(&d->z, i);
+    }
+    commit(d);
+    return d;
+}
+
+static void resize(Device *d, uint32_t n)
+{
+    ZonedGeometry geo = d->z.geo;
+
+    if (n > geo.nr_zones) {
+        zoned_zones_add(&d->z, n - geo.nr_zones);
+    } else {
+        zoned_zones_drop(&d->z, geo.nr_zones - n);
+    }
+    geo.nr_zones = n;
+    geo.size = n * geo.zone_size;
+    zoned_zones_resize(&d->z, &geo);
+    device_check_derived(d);
+}
+
+static void test_resize(void)
+{
+    const uint32_t n = ZONED_ZONES_PER_DIRTY_BIT;
+    g_autoptr(Device) d = growing_device(n - 2, 2);
+
+    write_zone(d, n - 3, SECTOR);
+    commit(d);
+    resize(d, n);
+    g_assert_cmpuint(d->z.nr_dirty, ==, 1);
+    check_zone(d, n - 3, IOPEN, SECTOR);
+    check_zone(d, n - 1, EMPTY, 0);
+    write_zone(d, n - 1, 4096);
+    check_zone(d, n - 1, FULL, 4096);
+
+    /* All blocks with new zones, and the one that had the last before */
+    commit(d);
+    resize(d, 2 * n + 1);
+    g_assert_cmpuint(d->z.nr_dirty, ==, 3);
+    check_zone(d, 2 * n, EMPTY, 0);
+    g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 2 * n), ==, 1);
+    g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 2 * n), ==, 1);
+
+    /* Zones that go take their dirty bits with them, and nothing else. */
+    write_zone(d, n - 3, SECTOR);
+    resize(d, n);
+    g_assert_cmpuint(d->z.nr_dirty, ==, 1);
+    g_assert_cmpuint(d->z.nr[EMPTY], ==, n - 3);
+    check_zone(d, n - 1, FULL, 4096);
+    check_zone(d, n - 3, IOPEN, 2 * SECTOR);
+}
+
+/* Who has waited for a zone that has gone is refused, and takes nothing. */
+static void test_resize_late(void)
+{
+    g_autoptr(Device) d = growing_device(8, 2);
+
+    resize(d, 6);
+    g_assert_cmpint(begin(d, 7, SECTOR), ==, -EPERM);
+    g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 6), ==, -EPERM);
+    g_assert_cmpint(mgmt(d, BLK_ZO_RESET, 7), ==, -EPERM);
+    device_check_derived(d);
+    resize(d, 8);
+    check_zone(d, 7, EMPTY, 0);
+    write_zone(d, 7, SECTOR);
+    check_zone(d, 7, IOPEN, SECTOR);
+}
+
+static void test_set_limits(void)
+{
+    g_autoptr(Device) d = growing_device(8, 0);
+
+    write_zone(d, 2, SECTOR);
+    write_zone(d, 1, SECTOR);
+    g_assert_true(zoned_zones_set_limits(&d->z, 2, 3));
+    device_check_derived(d);
+    write_zone(d, 3, SECTOR);
+    check_zone(d, 1, CLOSED, SECTOR);
+    check_zone(d, 2, IOPEN, SECTOR);
+    g_assert_cmpint(begin(d, 4, SECTOR), ==, -EOVERFLOW);
+    g_assert_true(zoned_zones_set_limits(&d->z, 0, 0));
+    device_check_derived(d);
+    write_zone(d, 4, SECTOR);
+    check_zone(d, 4, IOPEN, SECTOR);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -645,5 +742,8 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/zones/dirty/take", test_dirty_take);
     g_test_add_func("/zoned/zones/dirty/implicit-close",
                     test_dirty_implicit_close);
+    g_test_add_func("/zoned/zones/resize/zones", test_resize);
+    g_test_add_func("/zoned/zones/resize/late", test_resize_late);
+    g_test_add_func("/zoned/zones/resize/limits", test_set_limits);
     return g_test_run();
 }

@@ -143,6 +143,34 @@ static const Transition transitions[] = {
     { BLK_ZO_OFFLINE, RDONLY, Y,   1,      OFFLINE, 1, OFFLINE },
     { BLK_ZO_OFFLINE, OFFLINE, N,  0,      OFFLINE, 0, OFFLINE },
     { BLK_ZO_OFFLINE, OFFLINE, Y,  0,      OFFLINE, 0, OFFLINE },
+
+    { BLK_ZO_MAKE_RDONLY, NOT_WP, Y, -EPERM, NOT_WP, 0, NOT_WP },
+    { BLK_ZO_MAKE_RDONLY, EMPTY, N, 1, RDONLY, 1, RDONLY },
+    { BLK_ZO_MAKE_RDONLY, IOPEN, N, 1, RDONLY, 1, RDONLY },
+    { BLK_ZO_MAKE_RDONLY, IOPEN, Y, 1, RDONLY, 1, RDONLY },
+    { BLK_ZO_MAKE_RDONLY, EOPEN, N, 1, RDONLY, 1, RDONLY },
+    { BLK_ZO_MAKE_RDONLY, EOPEN, Y, 1, RDONLY, 1, RDONLY },
+    { BLK_ZO_MAKE_RDONLY, CLOSED, Y, 1, RDONLY, 1, RDONLY },
+    { BLK_ZO_MAKE_RDONLY, FULL, N, 1, RDONLY, 1, RDONLY },
+    { BLK_ZO_MAKE_RDONLY, FULL, Y, 1, RDONLY, 1, RDONLY },
+    { BLK_ZO_MAKE_RDONLY, RDONLY, N, 0, RDONLY, 0, RDONLY },
+    { BLK_ZO_MAKE_RDONLY, RDONLY, Y, 0, RDONLY, 0, RDONLY },
+    { BLK_ZO_MAKE_RDONLY, OFFLINE, N, -EPERM, OFFLINE, 0, OFFLINE },
+    { BLK_ZO_MAKE_RDONLY, OFFLINE, Y, -EPERM, OFFLINE, 0, OFFLINE },
+
+    { BLK_ZO_MAKE_OFFLINE, NOT_WP, Y, -EPERM, NOT_WP, 0, NOT_WP },
+    { BLK_ZO_MAKE_OFFLINE, EMPTY, N, 1, OFFLINE, 1, OFFLINE },
+    { BLK_ZO_MAKE_OFFLINE, IOPEN, N, 1, OFFLINE, 1, OFFLINE },
+    { BLK_ZO_MAKE_OFFLINE, IOPEN, Y, 1, OFFLINE, 1, OFFLINE },
+    { BLK_ZO_MAKE_OFFLINE, EOPEN, N, 1, OFFLINE, 1, OFFLINE },
+    { BLK_ZO_MAKE_OFFLINE, EOPEN, Y, 1, OFFLINE, 1, OFFLINE },
+    { BLK_ZO_MAKE_OFFLINE, CLOSED, Y, 1, OFFLINE, 1, OFFLINE },
+    { BLK_ZO_MAKE_OFFLINE, FULL, N, 1, OFFLINE, 1, OFFLINE },
+    { BLK_ZO_MAKE_OFFLINE, FULL, Y, 1, OFFLINE, 1, OFFLINE },
+    { BLK_ZO_MAKE_OFFLINE, RDONLY, N, 1, OFFLINE, 1, OFFLINE },
+    { BLK_ZO_MAKE_OFFLINE, RDONLY, Y, 1, OFFLINE, 1, OFFLINE },
+    { BLK_ZO_MAKE_OFFLINE, OFFLINE, N, 0, OFFLINE, 0, OFFLINE },
+    { BLK_ZO_MAKE_OFFLINE, OFFLINE, Y, 0, OFFLINE, 0, OFFLINE },
 };
 
 static void check_transition(const Transition *t, bool all, uint32_t limit)
@@ -213,7 +241,7 @@ static void test_transitions_complete(void)
 {
     static const int ops[] = {
         WRITE, EXTEND, BLK_ZO_OPEN, BLK_ZO_CLOSE, BLK_ZO_FINISH, BLK_ZO_RESET,
-        BLK_ZO_OFFLINE,
+        BLK_ZO_OFFLINE, BLK_ZO_MAKE_RDONLY, BLK_ZO_MAKE_OFFLINE,
     };
 
     for (int o = 0; o < ARRAY_SIZE(ops); o++) {
@@ -496,7 +524,7 @@ static void test_conventional(void)
         g_assert_cmpint(desc.state, ==, BLK_ZS_NOT_WP);
         g_assert_cmphex(d->wp[i], ==, desc.wp | CONV_BIT);
     }
-    for (int op = BLK_ZO_OPEN; op <= BLK_ZO_OFFLINE; op++) {
+    for (int op = BLK_ZO_OPEN; op <= BLK_ZO_MAKE_OFFLINE; op++) {
         g_assert_cmpint(mgmt_all(d, op), ==, 0);
         g_assert_cmpint(mgmt(d, op, 4), ==, -EPERM);
     }
@@ -607,6 +635,10 @@ static void test_all_others(void)
                           EMPTY } },
         { BLK_ZO_OFFLINE, { EMPTY, IOPEN, EOPEN, CLOSED, FULL, OFFLINE, OFFLINE,
                             EOPEN } },
+        { BLK_ZO_MAKE_RDONLY, { RDONLY, RDONLY, RDONLY, RDONLY, RDONLY, RDONLY,
+                                OFFLINE, RDONLY } },
+        { BLK_ZO_MAKE_OFFLINE, { OFFLINE, OFFLINE, OFFLINE, OFFLINE, OFFLINE,
+                                 OFFLINE, OFFLINE, OFFLINE } },
     };
     static const BlockZoneState from[8] = {
         EMPTY, IOPEN, EOPEN, CLOSED, FULL, RDONLY, OFFLINE, EOPEN

@@ -424,6 +424,14 @@ void disk_prepend(Disk *d, uint32_t nr)
     d->nr_sectors += nr;
 }
 
+void disk_append(Disk *d, uint32_t nr)
+{
+    d->file = g_renew(Content, d->file, d->nr_sectors + nr);
+    while (nr-- > 0) {
+        d->file[d->nr_sectors++] = disk_garbage(d);
+    }
+}
+
 Content *disk_copy(const Disk *d)
 {
     return g_memdup2(d->file, d->nr_sectors * sizeof(Content));

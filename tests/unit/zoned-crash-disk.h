@@ -102,6 +102,9 @@ Content disk_garbage(Disk *d);
 /* Puts @nr sectors of garbage in front of what is in the file. */
 void disk_prepend(Disk *d, uint32_t nr);
 
+/* The same behind it. */
+void disk_append(Disk *d, uint32_t nr);
+
 /* What is in the file now; freed by the caller */
 Content *disk_copy(const Disk *d);
 

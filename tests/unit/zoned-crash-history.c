@@ -1,7 +1,8 @@
 /*
  * The test of power cuts: a random history
  *
- * Workers do writes, appends, zone operations and flushes, many at a time.  In
+ * Workers do writes, appends, zone operations and flushes, many at a time; now
+ * and then, zones at the end of the device go, and come back.  In
  * some histories there are several processes, one after the other.  One dies in
  * the middle of what it does, or ends; the next one opens the image again and
  * goes on with what is in the file's cache: all that was submitted, less what
@@ -24,6 +25,7 @@ struct History {
     unsigned ops_left;
     unsigned steps_left;        /* then the process dies */
     unsigned nr_running;        /* workers */
+    bool resizes;               /* one of them does */
 
     /* How it is made */
     unsigned resets_below;      /* of 100 operations, after the rarer ones */
@@ -51,6 +53,12 @@ void history_free(History *h)
 static uint64_t zone_wp(const Run *r, uint32_t i)
 {
     return blk_bs(r->blk)->wps->wp[i] & ~(1ULL << 63);
+}
+
+/* Bytes of the device, which may be smaller than it was made */
+static uint64_t size_now(const Run *r)
+{
+    return blk_bs(r->blk)->total_sectors * SECTOR;
 }
 
 static JudgeOp *begin(Run *r, JudgeOpType type, bool fua, uint64_t offset,
@@ -143,13 +151,17 @@ static void coroutine_fn do_mgmt(Run *r, uint32_t zone, BlockZoneOp zone_op,
     uint64_t bytes = r->geo.zone_size;
     JudgeOp *op;
 
-    if (percent(r, 5)) {
+    if (percent(r, 5) && size_now(r) == r->geo.size) {
         offset = 0;
         bytes = r->geo.size;
     } else if (percent(r, 15)) {
         bytes *= 1 + below(r, 4);
     }
-    bytes = MIN(bytes, r->geo.size - offset);
+    bytes = MIN(bytes, size_now(r) - offset);
+    if (bytes == size_now(r) && bytes < r->geo.size) {
+        /* Only of one that is as it was made, the judge knows that it is all */
+        bytes = r->geo.zone_size;
+    }
     op = begin(r, type, false, offset, bytes);
     ack(r, op, blk_co_zone_mgmt(r->blk, zone_op, offset, bytes));
 }
@@ -209,9 +221,9 @@ static void coroutine_fn do_zone_write(History *h, uint32_t zone, bool append)
     if (percent(r, 3)) {
         wp = MIN(zone_start(r, zone) +
                  below(r, r->geo.zone_size / SECTOR) * SECTOR,
-                 r->geo.size - SECTOR);
+                 size_now(r) - SECTOR);
     }
-    bytes = MIN(bytes, r->geo.size - wp);
+    bytes = MIN(bytes, size_now(r) - wp);
     if (append) {
         bytes = MIN(bytes, r->geo.max_append_sectors * SECTOR);
     }
@@ -224,13 +236,52 @@ static void coroutine_fn do_zone_write(History *h, uint32_t zone, bool append)
     }
 }
 
+/* Zones that the device would have if those at its end that are EMPTY went */
+static uint32_t used_zones(const Run *r)
+{
+    uint32_t n = size_now(r) / r->geo.zone_size;
+
+    while (n > MAX(r->geo.nr_conv, 1) && zone_wp(r, n - 1) ==
+                                         zone_start(r, n - 1)) {
+        n--;
+    }
+    return n;
+}
+
+/* Only of whole zones */
+static void coroutine_fn do_resize(History *h)
+{
+    Run *r = h->run;
+    uint32_t least = percent(r, 80) ? used_zones(r) : MAX(r->geo.nr_conv, 1);
+    uint64_t size = r->geo.size;
+    JudgeOp *op;
+
+    if (size_now(r) == size) {
+        size = (least + below(r, r->geo.nr_zones - least + 1)) *
+               r->geo.zone_size;
+    }
+    /* Who waits to take the device over has told others of its size. */
+    if (h->resizes || r->standby || size == size_now(r) ||
+        r->geo.size % r->geo.zone_size) {
+        do_flush(r);
+        return;
+    }
+    h->resizes = true;
+    op = begin(r, JUDGE_OP_RESIZE, false, 0, size);
+    ack(r, op, blk_co_truncate(r->blk, size, false, PREALLOC_MODE_OFF, 0,
+                               NULL));
+    h->resizes = false;
+}
+
 static void coroutine_fn do_something(History *h)
 {
     Run *r = h->run;
     uint32_t zone = h->hot[below(r, h->nr_hot)];
     unsigned what = below(r, 100);
 
-    if (r->geo.nr_conv && percent(r, 15)) {
+    if (zone_start(r, zone) >= size_now(r) || percent(r, 2)) {
+        do_resize(h);
+    } else if (r->geo.nr_conv && percent(r, 15)) {
         do_conv(h);
     } else if (r->geo.ext_size &&
                percent(r, zone_wp(r, zone) == zone_start(r, zone) ? 40 : 2)) {
@@ -362,6 +413,7 @@ static bool next_process(History *h, Entrance entrance)
     Content *view = disk_copy(r->disk);
 
     device_power_off(r);
+    h->resizes = false;
     r->disk->flush_failed = false;
     h->steps_left = UINT_MAX;
     if (!judge_reopen(r->judge, view, given_up, disk_now(r->disk))) {

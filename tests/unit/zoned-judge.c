@@ -206,6 +206,7 @@ struct Judge {
     uint64_t table;
     uint64_t data;
     uint64_t ext;               /* a byte of the file, valid with extensions */
+    uint32_t nr_zones;          /* of the device; those behind are EMPTY */
     Content header;             /* the one that these are from */
 
     /* The data areas and the extensions that the processes have found. */
@@ -216,6 +217,7 @@ struct Judge {
     uint64_t first_number;      /* that of the first of @ops */
     GPtrArray *conv_writes;
     GPtrArray *flushes;
+    GPtrArray *resizes;         /* also what was found */
 
     /* The cut that is judged. */
     int64_t now;
@@ -251,9 +253,23 @@ static bool read_extension_offset(Judge *j, const uint8_t *buf, uint64_t *end)
     }
     if (j->geo.ext_size) {
         j->ext = j->geo.base + offset;
-        *end = offset + ROUND_UP(j->geo.nr_zones * j->geo.ext_size, 4 * KiB);
+        *end = offset + ROUND_UP(j->nr_zones * j->geo.ext_size, 4 * KiB);
     }
     return true;
+}
+
+/* Reads the size: all that the device can have, or some zones less. */
+static bool read_size(Judge *j, const uint8_t *buf)
+{
+    const JudgeGeometry *geo = &j->geo;
+    uint64_t size = ldq_le_p(buf + 40);
+
+    j->nr_zones = ldl_le_p(buf + 64);
+    return ldl_le_p(buf + 72) == j->nr_zones - geo->nr_conv &&
+           (size == geo->size
+            ? j->nr_zones == geo->nr_zones
+            : size < geo->size && size == j->nr_zones * geo->zone_size &&
+              j->nr_zones >= MAX(geo->nr_conv, 1));
 }
 
 /* Reads the header; what it says must be what the device was created with. */
@@ -280,16 +296,13 @@ static bool read_header(Judge *j)
     if (ldl_le_p(buf + 4) != 1 || ldl_le_p(buf + 8) != HEADER_LENGTH ||
         ldq_le_p(buf + 16) != 0 || ldq_le_p(buf + 24) != 0 ||
         ldq_le_p(buf + 32) != 0 ||
-        ldq_le_p(buf + 40) != geo->size ||
         ldq_le_p(buf + 48) != geo->zone_size ||
         ldq_le_p(buf + 56) != geo->zone_capacity ||
-        ldl_le_p(buf + 64) != geo->nr_zones ||
         ldl_le_p(buf + 68) != geo->nr_conv ||
-        ldl_le_p(buf + 72) != geo->nr_zones - geo->nr_conv ||
         ldl_le_p(buf + 76) != geo->max_open ||
         ldl_le_p(buf + 80) != geo->max_active ||
         ldl_le_p(buf + 84) != geo->max_append_sectors ||
-        ldl_le_p(buf + 88) != 1) {
+        ldl_le_p(buf + 88) != 1 || !read_size(j, buf)) {
         return fail(j, UINT32_MAX, "the header is that of another device");
     }
     for (unsigned i = 120; i < HEADER_LENGTH; i++) {
@@ -299,7 +312,7 @@ static bool read_header(Judge *j)
     }
     table_offset = ldq_le_p(buf + 96);
     data_offset = ldq_le_p(buf + 104);
-    table_end = table_offset + ROUND_UP(geo->nr_zones * ENTRY_LENGTH, 4 * KiB);
+    table_end = table_offset + ROUND_UP(j->nr_zones * ENTRY_LENGTH, 4 * KiB);
     if (!read_extension_offset(j, buf, &table_end)) {
         return false;
     }
@@ -320,6 +333,12 @@ static JudgeEntry read_entry(const Judge *j, uint32_t i)
     uint64_t raw = content_number_at(content,
                                      i % ENTRIES_PER_SECTOR * ENTRY_LENGTH);
 
+    if (i >= j->nr_zones) {
+        return (JudgeEntry) {
+            .cond = COND_EMPTY,
+            .address = i * j->geo.zone_size,
+        };
+    }
     return (JudgeEntry) {
         .cond = raw >> 60,
         .conv = raw >> 59 & 1,
@@ -529,6 +548,9 @@ JudgeOp *judge_op_begin(Judge *j, JudgeOpType type, bool fua, uint64_t offset,
     switch (type) {
     case JUDGE_OP_FLUSH:
         g_ptr_array_add(j->flushes, op);
+        break;
+    case JUDGE_OP_RESIZE:
+        g_ptr_array_add(j->resizes, op);
         break;
     case JUDGE_OP_CLOSE:
     case JUDGE_OP_FINISH:
@@ -1204,6 +1226,67 @@ static bool check_zone(Judge *j, uint32_t i, uint32_t *nr_active)
            check_extension_and_data(j, i, &entry);
 }
 
+/*
+ * The size of the device.  A resize that was acknowledged is durable.  Of one
+ * that has failed, or whose process has died, nobody knows; nor is what a
+ * process has found durable.  But a flush makes the size durable that the
+ * device has then.
+ */
+
+/* What has set the size last, as the process of @flush sees it; or NULL */
+static const JudgeOp *size_at(const Judge *j, const JudgeOp *flush)
+{
+    const JudgeOp *op, *last = NULL;
+
+    FOREACH_OP(op, j->resizes) {
+        if (op->begin < flush->ack && op->ack > flush->begin) {
+            return NULL;
+        }
+        if (surely_before(op, flush) && op_surely_done(op)) {
+            last = op;
+        }
+    }
+    return last;
+}
+
+/* Is it impossible that the image has the size that @op has set? */
+static bool size_is_gone(const Judge *j, const JudgeOp *op)
+{
+    const JudgeOp *other;
+
+    FOREACH_OP(other, j->resizes) {
+        if (other->type == JUDGE_OP_RESIZE && op_surely_done(other) &&
+            other->ack < j->now && surely_before(op, other)) {
+            return true;
+        }
+    }
+    FOREACH_OP(other, j->flushes) {
+        if (op_surely_done(other) && other->ack < j->now &&
+            surely_before(op, other)) {
+            const JudgeOp *now = size_at(j, other);
+
+            if (now && now->bytes != op->bytes) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool check_size(Judge *j)
+{
+    uint64_t size = MIN(j->nr_zones * j->geo.zone_size, j->geo.size);
+    const JudgeOp *op;
+
+    FOREACH_OP(op, j->resizes) {
+        if (op->bytes == size && op->begin < j->now && op_maybe_done(op) &&
+            !size_is_gone(j, op)) {
+            return true;
+        }
+    }
+    return fail(j, UINT32_MAX, "the device has %" PRIu64 " bytes", size);
+}
+
 static bool check_active(Judge *j, uint32_t nr_active)
 {
     if (j->geo.max_active && nr_active > j->geo.max_active) {
@@ -1243,6 +1326,11 @@ static void mark_varying_sector(Judge *j, uint32_t sector)
         for (uint32_t k = 0; k < ENTRIES_PER_SECTOR; k++) {
             mark_varying(j, (sector - j->table) * ENTRIES_PER_SECTOR + k);
         }
+    } else {
+        /* The header: some zones may be there or not. */
+        for (uint32_t i = j->geo.nr_conv; i < j->geo.nr_zones; i++) {
+            mark_varying(j, i);
+        }
     }
 }
 
@@ -1257,7 +1345,7 @@ bool judge_cut(Judge *j, int64_t now, const Content *image,
     j->now = now;
     j->image = image;
     j->fixed_active = 0;
-    if (!read_header(j)) {
+    if (!read_header(j) || !check_size(j)) {
         return false;
     }
     for (size_t k = 0; k < n; k++) {
@@ -1275,7 +1363,7 @@ bool judge_state(Judge *j)
 {
     uint32_t nr_active = j->fixed_active;
 
-    if (!read_header(j)) {
+    if (!read_header(j) || !check_size(j)) {
         return false;
     }
     for (guint k = 0; k < j->varying->len; k++) {
@@ -1290,6 +1378,11 @@ bool judge_state(Judge *j)
 const char *judge_why(const Judge *j)
 {
     return j->why->str;
+}
+
+uint32_t judge_nr_zones(const Judge *j)
+{
+    return j->nr_zones;
 }
 
 JudgeEntry judge_entry(const Judge *j, uint32_t i)
@@ -1316,6 +1409,7 @@ Judge *judge_new(const JudgeGeometry *geo)
     j->ops = g_ptr_array_new_with_free_func(g_free);
     j->conv_writes = g_ptr_array_new();
     j->flushes = g_ptr_array_new();
+    j->resizes = g_ptr_array_new();
     j->found = g_ptr_array_new_with_free_func(g_free);
     j->varying = g_array_new(false, false, sizeof(uint32_t));
     j->why = g_string_new("");
@@ -1333,6 +1427,7 @@ static void forget_ops(Judge *j)
     g_ptr_array_set_size(j->ops, 0);
     g_ptr_array_set_size(j->conv_writes, 0);
     g_ptr_array_set_size(j->flushes, 0);
+    g_ptr_array_set_size(j->resizes, 0);
     g_ptr_array_set_size(j->found, 0);
     j->process = 0;
 }
@@ -1345,6 +1440,7 @@ void judge_free(Judge *j)
     g_ptr_array_unref(j->ops);
     g_ptr_array_unref(j->conv_writes);
     g_ptr_array_unref(j->flushes);
+    g_ptr_array_unref(j->resizes);
     g_array_unref(j->varying);
     g_string_free(j->why, true);
     g_free(j);
@@ -1443,6 +1539,9 @@ static bool find_image(Judge *j, const unsigned long *given_up, int64_t now)
     ext = read_extensions(j);
     g_ptr_array_add(j->found, ext);
 
+    g_ptr_array_add(j->resizes,
+                    new_found(j, 0, MIN(j->nr_zones * geo->zone_size,
+                                        geo->size), data, ext, now));
     if (geo->nr_conv) {
         g_ptr_array_add(j->conv_writes,
                         new_found(j, 0, MIN(geo->nr_conv * geo->zone_size,
@@ -1508,6 +1607,7 @@ static const char *const op_names[] = {
     [JUDGE_OP_FINISH] = "finish",
     [JUDGE_OP_RESET] = "reset",
     [JUDGE_OP_EXTEND] = "set extension",
+    [JUDGE_OP_RESIZE] = "resize",
     [JUDGE_OP_FOUND] = "found",
 };
 
@@ -1585,6 +1685,9 @@ void judge_describe(const Judge *j, GString *text)
         describe_op(op, text);
     }
     FOREACH_OP(op, j->flushes) {
+        describe_op(op, text);
+    }
+    FOREACH_OP(op, j->resizes) {
         describe_op(op, text);
     }
 }

@@ -9,8 +9,9 @@
  *
  * What it holds the image against are the promises to the user:
  *
- *   - the header is as it was, each entry of the zone table is valid, and no
- *     more zones are active than the limit allows;
+ *   - the header is as it was, but for the size that the device may have then;
+ *     each entry of the zone table is valid, and no more zones are active than
+ *     the limit allows;
  *   - below its write pointer, a sequential zone holds the data of operations
  *     on it, without a gap, each where it was acknowledged to be, in an order
  *     in which they can have happened, and none from before a reset that was
@@ -77,6 +78,7 @@ typedef enum JudgeOpType {
     JUDGE_OP_FINISH,
     JUDGE_OP_RESET,
     JUDGE_OP_EXTEND,        /* sets the descriptor extension of a zone */
+    JUDGE_OP_RESIZE,        /* of the device, to @bytes */
     JUDGE_OP_FOUND,         /* what the image held when a process began */
 } JudgeOpType;
 
@@ -116,6 +118,7 @@ typedef struct JudgeOp {
     const uint8_t *ext;
 } JudgeOp;
 
+/* The device at its largest; it may be smaller by some whole zones. */
 typedef struct JudgeGeometry {
     uint64_t base;          /* byte of the file at which the image starts */
     uint64_t size;
@@ -204,6 +207,9 @@ uint64_t judge_extension_offset(const Judge *j, uint32_t i);
 
 /* The descriptor extension of zone @i that is in the last image. */
 void judge_read_extension(const Judge *j, uint32_t i, uint8_t *buf);
+
+/* How many zones the device has in the last image. */
+uint32_t judge_nr_zones(const Judge *j);
 
 /* The descriptor extension that operation @op sets. */
 void judge_make_extension(const Judge *j, uint64_t op, uint8_t *buf);

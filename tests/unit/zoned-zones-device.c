@@ -14,7 +14,7 @@ Device *device_new(const ZonedGeometry *geo)
     Device *d = g_new0(Device, 1);
 
     d->wp = g_new0(uint64_t, geo->nr_zones);
-    g_assert_true(zoned_zones_init(&d->z, geo, d->wp));
+    g_assert_true(zoned_zones_init(&d->z, geo, geo->nr_zones, d->wp));
     for (uint32_t i = 0; i < geo->nr_zones; i++) {
         zoned_zones_load_new(&d->z, i);
     }

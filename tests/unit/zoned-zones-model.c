@@ -205,6 +205,18 @@ int model_mgmt(Model *m, BlockZoneOp op, uint32_t i, bool all)
     ModelZone *zone = &m->zone[i];
     int ret;
 
+    if (op == BLK_ZO_MAKE_RDONLY || op == BLK_ZO_MAKE_OFFLINE) {
+        BlockZoneState to = op == BLK_ZO_MAKE_RDONLY ? RDONLY : OFFLINE;
+
+        if (zone->cond == to) {
+            return 0;
+        }
+        if (zone->cond == NOT_WP || zone->cond == OFFLINE) {
+            return all ? 0 : -EPERM;
+        }
+        model_change(m, i, to);
+        return 1;
+    }
     if (op == BLK_ZO_OFFLINE) {
         if (zone->cond == RDONLY) {
             model_change(m, i, OFFLINE);
@@ -290,6 +302,7 @@ void model_compare_zone(const Model *m, uint32_t i)
     MUST_BE(m, "described condition", i, desc.state, zone->cond);
     MUST_BE(m, "extension", i, zoned_zones_ext_valid(z, i), zone->extended);
     MUST_BE(m, "described extension", i, desc.ext_valid, zone->extended);
+    MUST_BE(m, "end of data", i, desc.data_end, zone->start + zone->written);
 }
 
 static void compare_counts(const Model *m)

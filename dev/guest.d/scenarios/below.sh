@@ -1,0 +1,132 @@
+# shellcheck shell=sh disable=SC2154  # answer, of steps/beside.sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Below a disk that a guest writes to: full and incremental backups, and a move.
+#
+# disk: file.node-name=below
+
+scrub() {
+    btrfs scrub start -B /mnt >/tmp/scrub 2>&1 &&
+        grep -q "no errors found" /tmp/scrub && return
+    cat /tmp/scrub
+    return 1
+}
+
+host_create() {
+    check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=2G \
+        -o zone_size=32M -o max_active_zones=16
+    for name in full moved; do
+        truncate -s "$(stat -c %s disk.zoned)" $name.zoned
+    done
+}
+
+# notes: of the load, as `files verify` reads them
+notes() {
+    sed 's/^add synced //' load
+}
+
+# keep NAME WORD: the host makes a copy when it hears the word. What was synced
+# before has to be in it, but for what is removed at any time.
+keep() {
+    notes >"$1.notes"
+    tell_host "$2"
+    notes | grep '^G' >>"$1.notes"
+    save "$1" <"$1.notes"
+}
+
+# Btrfs, with fsync, and with all that the host does below it
+guest_load() {
+    modprobe btrfs
+    check "mkfs.btrfs" mkfs.btrfs -q -O zoned -m single -d single "$DISK"
+    check "mount" mount -t btrfs "$DISK" /mnt
+    mkdir /mnt/load
+    files write /mnt/load 1 60 0 >load &
+    load=$!
+    sleep 3
+    keep full "back up"
+    sleep 2
+    keep incremental "back up what has changed"
+    sleep 2
+    tell_host "move the disk"
+    sleep 2
+    signal_writers TERM
+    wait $load
+    check "sync" sync -f /mnt
+    notes | save moved
+    check "scrub" scrub
+    check "unmount" umount /mnt
+    equal_kernel_log
+    blkzone report "$DISK" | zone_table | save table
+}
+
+# back_up ACTIONS OPTIONS: to full.zoned. What the guest syncs before it goes on
+# may be in it or not.
+back_up() {
+    qmp blockdev-add driver=file node-name=copy filename=full.zoned
+    backup="\"job-id\": \"copy\", \"device\": \"below\", \"target\": \"copy\""
+    backup="$backup, \"speed\": 268435456, $2"
+    qmp transaction \
+        actions="[$1 {\"type\": \"blockdev-backup\", \"data\": {$backup}}]"
+    go_on
+    wait_event BLOCK_JOB_COMPLETED device=copy
+    says " error=" && fail "the job: $answer" </dev/null
+    qmp blockdev-del node-name=copy
+}
+
+meanwhile_load() {
+    bitmap='"data": {"node": "below", "name": "changed"}'
+    hear "back up"
+    back_up "{\"type\": \"block-dirty-bitmap-add\", $bitmap}," '"sync": "full"'
+    cp --sparse=always full.zoned before.zoned
+    hear "back up what has changed"
+    back_up "" '"sync": "incremental", "bitmap": "changed"'
+    mv full.zoned incremental.zoned
+    mv before.zoned full.zoned
+
+    hear "move the disk"
+    qmp blockdev-add driver=file node-name=target filename=moved.zoned
+    qmp blockdev-mirror job-id=move device=below target=target sync=full \
+        copy-mode=write-blocking
+    wait_event BLOCK_JOB_READY device=move
+    qmp job-complete id=move
+    wait_event BLOCK_JOB_COMPLETED device=move
+    says " error=" && fail "the job: $answer" </dev/null
+    rm disk.zoned
+    go_on
+    wait_end
+}
+
+host_agree() {
+    for name in full incremental moved; do
+        check "qemu-img check $name.zoned" qemu-img check $name.zoned
+    done
+    equal "the disk that has moved has the guest's zones" \
+        "$(power_cycled <saved/table)" \
+        "$(qemu-io -f zoned -r -c 'zrp 0 64' moved.zoned | zone_table)"
+}
+
+# verify_copy NAME: it has all that was synced, and a file system in order
+verify_copy() {
+    modprobe btrfs
+    check "mount the copy" mount -t btrfs "$DISK" /mnt
+    check "the load had synced something" grep -q '^S ' "/saved/$1"
+    check "all that was synced is there" files verify <"/saved/$1"
+    check "scrub" scrub
+    check "unmount" umount /mnt
+    check "btrfs check" btrfs check --readonly "$DISK"
+    equal_kernel_log
+}
+
+# image: full.zoned
+guest_full() {
+    verify_copy full
+}
+
+# image: incremental.zoned
+guest_incremental() {
+    verify_copy incremental
+}
+
+# image: moved.zoned
+guest_moved() {
+    verify_copy moved
+}
