@@ -125,7 +125,7 @@ def write(work: Work, who: Identity, target: Path,
             list(commit_series(work, repo)), 1):
         if only not in (None, section.name):
             continue
-        folder = target / f'{number}-{section.name}'
+        folder = target / f'{number:02}-{section.name}'
         if folder.exists() and list(folder.glob('*.patch')):
             raise SeriesError(f'there are patches in {folder} already')
         repo.git('format-patch', '--quiet', '--unified=3', '--no-renames',
