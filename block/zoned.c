@@ -712,7 +712,8 @@ zoned_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
  * Writes zeroes to the file.  Where nothing was written since a reset it has
  * them already, and to find that out takes less than to write.  A hole is as
  * durable as a write is: both need a flush, and what an earlier process has
- * left had one before the first write, see zoned_commit_doubt().
+ * left had one before the first write, see zoned_commit_doubt().  But a hole
+ * behind the end of the file does not make it longer, as data has to.
  */
 static int coroutine_fn GRAPH_RDLOCK
 write_zeroes(BlockDriverState *bs, int64_t file_offset, uint64_t bytes,
@@ -720,6 +721,16 @@ write_zeroes(BlockDriverState *bs, int64_t file_offset, uint64_t bytes,
 {
     int64_t n;
 
+    if (flags & BDRV_REQ_MAY_UNMAP) {
+        int64_t length = bdrv_co_getlength(bs->file->bs);
+
+        if (length < 0) {
+            return length;
+        }
+        if (file_offset + bytes > length) {
+            flags &= ~BDRV_REQ_MAY_UNMAP;
+        }
+    }
     if (flags & BDRV_REQ_MAY_UNMAP) {
         int ret = bdrv_co_block_status_above(bs->file->bs, NULL, file_offset,
                                              bytes, &n, NULL, NULL);
