@@ -14,7 +14,8 @@ packages_for() {
     iotests) echo strace ;;
     bench) echo valgrind strace gnuplot-nox ;;
     style) echo shellcheck pylint flake8 mypy ;;
-    docs) echo git perl python3-sphinx python3-sphinx-rtd-theme ;;
+    docs) echo git perl python3-sphinx python3-sphinx-rtd-theme util-linux \
+        libvirt-daemon-driver-qemu ;;
     guest) echo cpio kmod xz-utils binutils dpkg-dev python3 gcc libc6-dev \
         liburing-dev ;;
     guest-fio) packages_for guest; echo make libaio-dev zlib1g-dev ;;
