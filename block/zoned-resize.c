@@ -169,28 +169,39 @@ static int coroutine_fn GRAPH_RDLOCK shrink(BlockDriverState *bs,
     return 0;
 }
 
+/* All zones are excluded. */
+static int coroutine_fn GRAPH_RDLOCK resize(BlockDriverState *bs, int64_t size,
+                                            PreallocMode prealloc, Error **errp)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedHeader h = s->header;
+    int ret;
+
+    if (size == s->header.geo.size) {
+        return 0;
+    }
+    if (!set_size(s, &h, size, errp)) {
+        return -EINVAL;
+    }
+    ret = size > s->header.geo.size ? grow(bs, &h, prealloc, errp)
+                                    : shrink(bs, &h, errp);
+    if (ret == 0) {
+        bs->total_sectors = size / BDRV_SECTOR_SIZE;
+        bs->bl.nr_zones = h.geo.nr_zones;
+    }
+    return ret;
+}
+
 int coroutine_fn zoned_co_truncate(BlockDriverState *bs, int64_t offset,
                                    bool exact, PreallocMode prealloc,
                                    BdrvRequestFlags flags, Error **errp)
 {
     BDRVZonedState *s = bs->opaque;
-    ZonedHeader h = s->header;
-    ZonedExclusion ex = { .last = h.geo.nr_zones - 1, .drain = true };
+    ZonedExclusion ex = { .last = s->zones.max_zones - 1, .drain = true };
     int ret;
 
-    if (offset == h.geo.size) {
-        return 0;
-    }
-    if (!set_size(s, &h, offset, errp)) {
-        return -EINVAL;
-    }
     zoned_exclusion_begin(bs, &ex);
-    ret = h.geo.size > s->header.geo.size ? grow(bs, &h, prealloc, errp)
-                                          : shrink(bs, &h, errp);
-    if (ret == 0) {
-        bs->total_sectors = offset / BDRV_SECTOR_SIZE;
-        bs->bl.nr_zones = h.geo.nr_zones;
-    }
+    ret = resize(bs, offset, prealloc, errp);
     zoned_exclusion_end(bs, &ex);
     return ret;
 }
