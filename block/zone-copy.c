@@ -6,13 +6,16 @@
  * follows in the same zone: it holds data up to its last byte that is not zero.
  *
  * If zones are kept, a zone gets its descriptor extension first, then its data,
- * zeroes up to the write pointer of the source, and at last its condition.
+ * zeroes up to the write pointer of the source, and at last its condition.  One
+ * that is to be READ ONLY or OFFLINE is FULL until all zones have their data:
+ * so it takes no active resource, and can be reset if something fails.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qemu/cutils.h"
+#include "qemu/error-report.h"
 #include "qemu/units.h"
 #include "zone-copy.h"
 
@@ -655,42 +658,67 @@ int coroutine_fn zone_copy_write(ZoneCopy *zc, int64_t offset, int64_t bytes,
     return ret < 0 ? ret : write_up_to(zc, end, buf, errp);
 }
 
-/* The operation that gives the zone its state, if writing it does not. */
-static bool get_last_op(const ZoneCopy *zc, BlockZoneOp *op)
+/* Does a zone that is @state have to be FULL when its data is there? */
+static bool ends_full(BlockZoneState state)
 {
-    switch (zc->source_zone.state) {
-    case BLK_ZS_FULL:
-        *op = BLK_ZO_FINISH;
-        return zc->written < zc->zone.start + zc->zone.cap;
-    case BLK_ZS_RDONLY:
-        *op = BLK_ZO_MAKE_RDONLY;
-        return true;
-    case BLK_ZS_OFFLINE:
-        *op = BLK_ZO_MAKE_OFFLINE;
-        return true;
-    default:
-        return false;
-    }
+    return state == BLK_ZS_FULL || state == BLK_ZS_RDONLY ||
+           state == BLK_ZS_OFFLINE;
 }
 
 int coroutine_fn zone_copy_end_zone(ZoneCopy *zc, Error **errp)
 {
-    BlockZoneOp op;
+    int64_t limit = zc->zone.start + zc->zone.cap;
     int ret;
 
     if (!zc->source) {
         /* What came may have been less than a block. */
         return write_up_to(zc, MIN(ROUND_UP(zc->written, ZONE_COPY_ALIGNMENT),
-                                   zc->zone.start + zc->zone.cap), NULL, errp);
+                                   limit), NULL, errp);
     }
     ret = write_up_to(zc, source_end(zc, zc->written), NULL, errp);
-    if (ret == 0 && get_last_op(zc, &op)) {
-        ret = blk_co_zone_mgmt(zc->target, op, zc->zone.start,
+    if (ret == 0 && ends_full(zc->source_zone.state) && zc->written < limit) {
+        ret = blk_co_zone_mgmt(zc->target, BLK_ZO_FINISH, zc->zone.start,
                                zc->zone.length);
         if (ret < 0) {
-            error_setg_errno(errp, -ret, "Could not make zone %" PRIu64 " %s",
-                             zone_index(zc, zc->zone.start),
-                             state_name(zc->source_zone.state));
+            set_zone_error(zc, ret, errp, "finish");
+        }
+    }
+    return ret;
+}
+
+/* Zones from @first to before @end become @state: READ ONLY or OFFLINE. */
+static int make_zones(ZoneCopy *zc, uint64_t first, uint64_t end,
+                      BlockZoneState state, Error **errp)
+{
+    uint64_t start = first * zc->info.zone_size;
+    uint64_t limit = MIN(end * zc->info.zone_size, zc->info.capacity);
+    BlockZoneOp op = state == BLK_ZS_RDONLY ? BLK_ZO_MAKE_RDONLY
+                                            : BLK_ZO_MAKE_OFFLINE;
+    int ret = blk_zone_mgmt(zc->target, op, start, limit - start);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not make zones %" PRIu64 " to %"
+                         PRIu64 " %s", first, end - 1, state_name(state));
+    }
+    return ret;
+}
+
+int zone_copy_end(ZoneCopy *zc, Error **errp)
+{
+    uint32_t nr_zones = zc->source ? zc->info.nr_zones : 0;
+    int ret = blk_flush(zc->target);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not flush the zones");
+        return ret;
+    }
+    for (uint32_t i = 0, end; i < nr_zones && ret == 0; i = end) {
+        for (end = i + 1; end < nr_zones && zc->states[end] == zc->states[i];
+             end++) {
+            /* They become the same at once. */
+        }
+        if (zc->states[i] == BLK_ZS_RDONLY || zc->states[i] == BLK_ZS_OFFLINE) {
+            ret = make_zones(zc, i, end, zc->states[i], errp);
         }
     }
     return ret;
@@ -698,6 +726,10 @@ int coroutine_fn zone_copy_end_zone(ZoneCopy *zc, Error **errp)
 
 void zone_copy_undo(ZoneCopy *zc)
 {
-    /* What was wrong is known already. */
-    blk_zone_mgmt(zc->target, BLK_ZO_RESET, 0, zc->info.capacity);
+    int ret = blk_zone_mgmt(zc->target, BLK_ZO_RESET, 0, zc->info.capacity);
+
+    if (ret < 0) {
+        error_report("Could not reset the zones of the target, which have a "
+                     "part of the data: %s", strerror(-ret));
+    }
 }

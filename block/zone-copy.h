@@ -100,8 +100,14 @@ int coroutine_fn zone_copy_write(ZoneCopy *zc, int64_t offset, int64_t bytes,
 int coroutine_fn zone_copy_end_zone(ZoneCopy *zc, Error **errp);
 
 /*
+ * All data of all zones is there.  Only now zones become READ ONLY and OFFLINE;
+ * when that is done, all of the copy is in the image.
+ */
+int zone_copy_end(ZoneCopy *zc, Error **errp);
+
+/*
  * The copy has failed: sequential zones are EMPTY again, so that nobody takes
- * what is there for a whole copy.
+ * what is there for a whole copy.  Says so if that fails, too.
  */
 void zone_copy_undo(ZoneCopy *zc);
 
