@@ -188,6 +188,44 @@ bool zone_is_offline(BlockBackend *blk, int64_t offset, int64_t *bytes)
     return zone.state == BLK_ZS_OFFLINE;
 }
 
+bool zone_find_offline(BlockBackend *blk, int64_t offset, int64_t bytes,
+                       BlockZoneDescriptor *zone)
+{
+    g_autofree BlockZoneDescriptor *zones =
+        g_new(BlockZoneDescriptor, ZONES_PER_REPORT);
+    int64_t end = offset + bytes;
+    unsigned int nr_zones;
+    BlockZoneInfo info;
+
+    if (!blk_get_zone_info(blk, &info)) {
+        return false;
+    }
+    while (offset < end && report(blk, offset, &nr_zones, zones, NULL) &&
+           nr_zones > 0) {
+        for (unsigned int i = 0; i < nr_zones && zones[i].start < end; i++) {
+            if (zones[i].state == BLK_ZS_OFFLINE) {
+                *zone = zones[i];
+                return true;
+            }
+        }
+        offset = zones[nr_zones - 1].start + zones[nr_zones - 1].length;
+    }
+    return false;
+}
+
+char *zone_describe_offline(BlockBackend *blk, int64_t offset, int64_t bytes)
+{
+    BlockZoneDescriptor zone;
+    BlockZoneInfo info;
+
+    if (!blk_get_zone_info(blk, &info) ||
+        !zone_find_offline(blk, offset, bytes, &zone)) {
+        return NULL;
+    }
+    return g_strdup_printf("zone %" PRIu64 " (at byte %" PRIu64 ") is OFFLINE",
+                           zone.start / info.zone_size, zone.start);
+}
+
 /* Returns @name and both values if they differ, or NULL. */
 static char *describe_difference(const char *name, uint64_t a, uint64_t b)
 {

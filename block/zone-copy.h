@@ -30,6 +30,13 @@ bool zone_layout_get(BlockBackend *blk, ZoneLayout *layout, Error **errp);
  */
 bool zone_is_offline(BlockBackend *blk, int64_t offset, int64_t *bytes);
 
+/* Finds the first OFFLINE zone that has some of the bytes. */
+bool zone_find_offline(BlockBackend *blk, int64_t offset, int64_t bytes,
+                       BlockZoneDescriptor *zone);
+
+/* Names it, or returns NULL if there is none.  The caller frees it. */
+char *zone_describe_offline(BlockBackend *blk, int64_t offset, int64_t bytes);
+
 /*
  * Are the zones of two nodes the same: geometry, conditions (but for being open
  * or CLOSED), write pointers and descriptor extensions?  Returns 1 or 0, or a
