@@ -14,6 +14,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qapi/qapi-types-block-core.h"
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/units.h"
@@ -102,6 +103,17 @@ static bool report(BlockBackend *blk, int64_t offset, unsigned int *nr_zones,
     return true;
 }
 
+/* How many zones can be added to @blk, or -1 if it is no image that says so. */
+static int64_t nr_spare_zones(BlockBackend *blk)
+{
+    g_autoptr(ImageInfoSpecific) info = NULL;
+
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+    info = bdrv_get_specific_info(blk_bs(blk), NULL);
+    return info && info->type == IMAGE_INFO_SPECIFIC_KIND_ZONED ?
+           info->u.zoned.data->spare_zones : -1;
+}
+
 bool zone_layout_get(BlockBackend *blk, ZoneLayout *layout, Error **errp)
 {
     g_autofree BlockZoneDescriptor *zones =
@@ -114,6 +126,7 @@ bool zone_layout_get(BlockBackend *blk, ZoneLayout *layout, Error **errp)
         return false;
     }
     layout->zone_capacity = layout->info.zone_size;
+    layout->nr_spare = nr_spare_zones(blk);
     while (layout->nr_conv < layout->info.nr_zones) {
         if (!report(blk, layout->nr_conv * layout->info.zone_size, &nr_zones,
                     zones, errp)) {

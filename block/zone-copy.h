@@ -19,6 +19,7 @@ typedef struct ZoneLayout {
     BlockZoneInfo info;
     uint32_t nr_conv;
     uint64_t zone_capacity;     /* of sequential zones; or the zone size */
+    int64_t nr_spare;           /* zones to be added; or -1 if not known */
 } ZoneLayout;
 
 /* Returns false, without an error, if there are no sequential zones. */
