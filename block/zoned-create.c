@@ -172,19 +172,50 @@ static void init_header(ZonedHeader *h, const ZonedGeometry *geo,
 }
 
 /*
+ * What was there goes, so that its data cannot be seen again.  Returns how many
+ * bytes of it are left, where a node does not become shorter, or a negative
+ * errno.
+ */
+static int64_t coroutine_fn GRAPH_UNLOCKED clear_node(BlockBackend *blk,
+                                                      Error **errp)
+{
+    Error *local_err = NULL;
+    int64_t left;
+    int ret = blk_co_truncate(blk, 0, false, PREALLOC_MODE_OFF, 0, &local_err);
+
+    if (ret < 0 && ret != -ENOTSUP) {
+        error_propagate(errp, local_err);
+        return ret;
+    }
+    error_free(local_err);
+
+    bdrv_graph_co_rdlock();
+    left = blk_co_getlength(blk);
+    bdrv_graph_co_rdunlock();
+    if (left < 0) {
+        error_setg_errno(errp, -left, "Could not get the node's length");
+    }
+    return left;
+}
+
+/*
  * Gives the image its length.  Where the host cannot have so large a file, it
- * becomes as large as it needs to be, and grows when zones are written.
+ * becomes as large as it needs to be, and grows when zones are written.  The
+ * node has @left bytes; if that is enough it may have a fixed size.
  */
 static int coroutine_fn GRAPH_UNLOCKED set_length(BlockBackend *blk,
-                                                  ZonedHeader *h,
+                                                  ZonedHeader *h, int64_t left,
                                                   PreallocMode prealloc,
                                                   Error **errp)
 {
+    uint64_t needed = zoned_header_min_file_size(h);
     Error *local_err = NULL;
     int ret;
 
-    ret = blk_co_truncate(blk, zoned_header_min_file_size(h), false, prealloc,
-                          0, &local_err);
+    if (left >= needed && prealloc == PREALLOC_MODE_OFF) {
+        return 0;
+    }
+    ret = blk_co_truncate(blk, needed, false, prealloc, 0, &local_err);
     if (ret == -EFBIG && prealloc == PREALLOC_MODE_OFF) {
         error_free(local_err);
         local_err = NULL;
@@ -192,8 +223,26 @@ static int coroutine_fn GRAPH_UNLOCKED set_length(BlockBackend *blk,
         ret = blk_co_truncate(blk, zoned_header_min_file_size(h), false,
                               prealloc, 0, &local_err);
     }
+    if (ret < 0 && left > 0) {
+        error_prepend(&local_err, "The image needs %" PRIu64 " bytes%s, and "
+                      "node '%s' has %" PRId64 ": ", needed,
+                      prealloc == PREALLOC_MODE_OFF ? "" : " and preallocation",
+                      bdrv_get_node_name(blk_bs(blk)), left);
+    }
     error_propagate(errp, local_err);
     return ret;
+}
+
+/* Sequential zones are EMPTY; conventional ones may have any of @left bytes. */
+static int coroutine_fn GRAPH_UNLOCKED clear_conventional(BlockBackend *blk,
+                                                          const ZonedHeader *h,
+                                                          int64_t left)
+{
+    int64_t end = MIN(left, h->data_offset + zoned_conv_limit(&h->geo));
+    int64_t bytes = end - (int64_t)h->data_offset;
+
+    return bytes > 0 ? blk_co_pwrite_zeroes(blk, h->data_offset, bytes,
+                                            BDRV_REQ_MAY_UNMAP) : 0;
 }
 
 /* Writes a zone table with all zones empty. */
@@ -229,11 +278,13 @@ static int coroutine_fn GRAPH_UNLOCKED write_table(BlockBackend *blk,
 }
 
 /*
- * Writes header and table.  The header comes last and behind a flush, so that
- * what is left of a creation that fails or crashes is no image.
+ * Writes header and table, where @left bytes may be of something else.  The
+ * header comes last and behind a flush, so that what is left of a creation that
+ * fails or crashes is no image.
  */
 static int coroutine_fn GRAPH_UNLOCKED write_metadata(BlockBackend *blk,
-                                                      const ZonedHeader *h)
+                                                      const ZonedHeader *h,
+                                                      int64_t left)
 {
     uint8_t buf[ZONED_HEADER_SIZE];
     int ret;
@@ -241,6 +292,9 @@ static int coroutine_fn GRAPH_UNLOCKED write_metadata(BlockBackend *blk,
     ret = blk_co_pwrite_zeroes(blk, 0, h->table_offset, 0);
     if (ret == 0) {
         ret = blk_co_flush(blk);
+    }
+    if (ret == 0) {
+        ret = clear_conventional(blk, h, left);
     }
     if (ret == 0) {
         ret = write_table(blk, h);
@@ -264,6 +318,7 @@ int coroutine_fn GRAPH_UNLOCKED zoned_co_create(BlockdevCreateOptions *opts,
     BlockBackend *blk = NULL;
     ZonedGeometry geo;
     ZonedHeader h;
+    int64_t left;
     int ret;
 
     assert(opts->driver == BLOCKDEV_DRIVER_ZONED);
@@ -288,16 +343,16 @@ int coroutine_fn GRAPH_UNLOCKED zoned_co_create(BlockdevCreateOptions *opts,
     }
     blk_set_allow_write_beyond_eof(blk, true);
 
-    /* Whatever was there is gone, so that its data cannot be seen again. */
-    ret = blk_co_truncate(blk, 0, false, PREALLOC_MODE_OFF, 0, errp);
+    left = clear_node(blk, errp);
+    if (left < 0) {
+        ret = left;
+        goto out;
+    }
+    ret = set_length(blk, &h, left, prealloc, errp);
     if (ret < 0) {
         goto out;
     }
-    ret = set_length(blk, &h, prealloc, errp);
-    if (ret < 0) {
-        goto out;
-    }
-    ret = write_metadata(blk, &h);
+    ret = write_metadata(blk, &h, left);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not write the zoned image");
     }
