@@ -292,15 +292,8 @@ static int coroutine_fn GRAPH_RDLOCK commit_reset(BlockDriverState *bs,
                                                   const Mgmt *m)
 {
     BDRVZonedState *s = bs->opaque;
-    int ret;
+    int ret = zoned_co_commit_reset(bs, m->ex.first, m->next - 1);
 
-    for (guint j = 0; j < m->emptied->len; j++) {
-        const ZonedRun *run = &g_array_index(m->emptied, ZonedRun, j);
-
-        /* They read as zeroes from now on, even if that is not durable. */
-        bdrv_set_dirty(bs, run->start, run->end - run->start);
-    }
-    ret = zoned_co_commit_reset(bs, m->ex.first, m->next - 1);
     if (ret < 0) {
         qemu_spin_lock(&s->lock);
         zoned_commit_doubt(&s->commit);

@@ -969,13 +969,10 @@ zoned_co_zone_append(BlockDriverState *bs, int64_t *offset, QEMUIOVector *qiov,
 
     i = zoned_zone_index(geo, *offset);
     ret = write_zone(bs, i, &w, qiov, 0, flags);
-    if (ret < 0 || w.bytes == 0) {
-        return ret;
+    if (ret == 0 && w.bytes > 0) {
+        *offset = w.offset;
     }
-    /* What the block layer does for a write, it leaves to us here. */
-    bdrv_set_dirty(bs, w.offset, w.bytes);
-    *offset = w.offset;
-    return 0;
+    return ret;
 }
 
 /* Where a new image was not written, its file decides what can be read. */
