@@ -9,7 +9,8 @@ CONFIGURE=(--python=/usr/bin/python3 --disable-download
     --enable-linux-aio --enable-linux-io-uring --enable-pixman
     --enable-fdt=system --enable-tcg --enable-qed --enable-vpc --enable-vmdk
     --enable-vhost-user --enable-vhost-user-blk-server
-    --enable-libvduse --enable-vduse-blk-export
+    --enable-libvduse --enable-vduse-blk-export --enable-fuse
+    --enable-replication
     --firmwarepath=/usr/share/qemu:/usr/share/seabios)
 
 CONFIGURE_PLAIN=(--target-list=x86_64-softmmu)
