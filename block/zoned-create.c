@@ -290,7 +290,8 @@ static int coroutine_fn GRAPH_UNLOCKED write_metadata(BlockBackend *blk,
     int ret;
 
     ret = blk_co_pwrite_zeroes(blk, 0, h->table_offset, 0);
-    if (ret == 0) {
+    if (ret == 0 && left > 0) {
+        /* An old header must not be seen with the new table. */
         ret = blk_co_flush(blk);
     }
     if (ret == 0) {
