@@ -3,14 +3,17 @@
 
 import copy
 import json
+import os
 import re
+import resource
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import (
-    Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar)
+    Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple,
+    TypeVar)
 
 from guest_of_qtest import BATCH, IN, OUT, Guest
 from project import BASE_VERSION, BUILD
@@ -112,6 +115,22 @@ class Image(Disk):
     def blockdev(self) -> str:
         return self.node() + ',file.cache.direct=on,file.aio=native'
 
+    def sibling(self, name: str, fmt: str) -> 'Image':
+        """An image that is not there yet, in the same folder."""
+        image = copy.copy(self)
+        image.name = name
+        image.format = image.driver = fmt
+        image.path = self.path.with_name(f'{name}.{fmt}')
+        return image
+
+    def write_at(self, offsets: Iterable[int], length: int) -> None:
+        """Gives a raw file data that is not zero."""
+        data = os.urandom(length)
+        with open(self.path, 'r+b') as f:
+            for offset in offsets:
+                f.seek(offset)
+                f.write(data)
+
     def fill(self, size: int) -> None:
         """Gives the file its blocks: a file system takes time for that."""
         measure(self, op='write', size=1 << 20, count=size >> 20, direct=True)
@@ -207,6 +226,26 @@ def calls(image: Disk, name: str, **options: Any) -> int:
     found = re.search(r'^ *[\d.]+ +[\d.]+ +\d+ +(\d+) .*' + name + '$',
                       out.read_text(), re.M)
     return int(found[1]) if found else 0
+
+
+class Cost(NamedTuple):
+    """Seconds that a program takes"""
+    time: float
+    processor: float
+
+
+def convert(source: Image, target: Image, options: Sequence[str] = ()) -> Cost:
+    """What qemu-img takes for it"""
+    def processor() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    target.path.unlink(missing_ok=True)
+    before, start = processor(), time.monotonic()
+    run(BIN / 'qemu-img', 'convert', '-f', source.format, '-O', target.format,
+        *[word for option in options for word in ('-o', option)],
+        source.path, target.path)
+    return Cost(time.monotonic() - start, processor() - before)
 
 
 def interleave(rounds: int,
