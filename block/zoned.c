@@ -13,6 +13,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-types-block-core.h"
+#include "block/blockjob.h"
 #include "qobject/qdict.h"
 #include "qemu/module.h"
 #include "qemu/option.h"
@@ -475,6 +476,54 @@ static void zoned_child_perm(BlockDriverState *bs, BdrvChild *c,
     }
 }
 
+/* The job that uses @bs, or NULL */
+static BlockJob *find_job(BlockDriverState *bs)
+{
+    JOB_LOCK_GUARD();
+
+    for (BlockJob *job = block_job_next_locked(NULL); job;
+         job = block_job_next_locked(job)) {
+        if (block_job_has_bdrv(job, bs)) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+/* Is @filter one of the filters at the top of @bs? */
+static bool GRAPH_RDLOCK has_filter(BlockDriverState *bs,
+                                    BlockDriverState *filter)
+{
+    while (bs && bs != filter) {
+        bs = bdrv_filter_bs(bs);
+    }
+    return bs;
+}
+
+/*
+ * A job copies what is written through its filter.  What goes past it would be
+ * lost when the job puts the copy in place of the image.
+ */
+static bool GRAPH_RDLOCK check_job_filters(BlockDriverState *bs,
+                                           BlockDriverState *new_bs,
+                                           Error **errp)
+{
+    BlockDriverState *filter = bs->file->bs;
+
+    for (; bdrv_filter_bs(filter); filter = bdrv_filter_bs(filter)) {
+        BlockJob *job = find_job(filter);
+
+        if (job && !has_filter(new_bs, filter)) {
+            error_setg(errp, "Node '%s' is in use by job '%s', and node '%s' "
+                       "cannot do without it: wait for the job to end, or "
+                       "cancel it", filter->node_name, job->job.id,
+                       bs->node_name);
+            return false;
+        }
+    }
+    return true;
+}
+
 /*
  * The block layer would take any node for a new file.  The image can be seen
  * through a filter or without, but it must not become another one.
@@ -485,9 +534,15 @@ static bool GRAPH_RDLOCK check_new_file(BlockDriverState *bs, const char *name,
     BlockDriverState *file_bs = bs->file->bs;
     BlockDriverState *new_bs = name ? bdrv_lookup_bs(NULL, name, NULL) : NULL;
 
-    /* The block layer says if there is no such node. */
-    if (!new_bs || bdrv_skip_filters(new_bs) == bdrv_skip_filters(file_bs)) {
+    /*
+     * The block layer says if there is no such node.  It takes what is below an
+     * implicit filter for that filter.
+     */
+    if (!new_bs || bdrv_skip_implicit_filters(file_bs) == new_bs) {
         return true;
+    }
+    if (bdrv_skip_filters(new_bs) == bdrv_skip_filters(file_bs)) {
+        return check_job_filters(bs, new_bs, errp);
     }
     error_setg(errp, "Node '%s' is no filter of node '%s', in which node '%s' "
                "has its image; use blockdev-snapshot to put an overlay above "
