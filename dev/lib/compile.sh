@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Configure and compile a prepared tree. Needs common.sh.
 
-# Everything that a zoned disk and the iotests need, and little else.
+# Everything that a zoned disk and the iotests need, and little else; gcrypt is for
+# LUKS below a zoned disk.
 CONFIGURE=(--python=/usr/bin/python3 --disable-download
     --without-default-features --disable-docs --disable-guest-agent
     --disable-plugins --disable-install-blobs --enable-tools
     --enable-linux-aio --enable-linux-io-uring --enable-pixman
-    --enable-fdt=system --enable-tcg --enable-qed --enable-vpc --enable-vmdk
+    --enable-fdt=system --enable-tcg --enable-gcrypt
+    --enable-qed --enable-vpc --enable-vmdk
     --enable-vhost-user --enable-vhost-user-blk-server
     --enable-libvduse --enable-vduse-blk-export --enable-fuse
     --enable-replication

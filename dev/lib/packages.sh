@@ -8,7 +8,7 @@ packages_for() {
     build) echo gcc libc6-dev pkgconf meson ninja-build python3 python3-venv \
         ccache dpkg-dev xz-utils patch git perl flex bison zlib1g-dev \
         libglib2.0-dev libpixman-1-dev libaio-dev liburing-dev libfdt-dev \
-        libfuse3-dev seabios qemu-system-data ;;
+        libgcrypt20-dev libfuse3-dev seabios qemu-system-data ;;
     sanitize) packages_for build; echo clang-19 libclang-rt-19-dev llvm-19 ;;
     cross) packages_for build; echo gcc-mingw-w64-x86-64-win32 gcc-multilib ;;
     iotests) echo strace ;;

@@ -1,6 +1,7 @@
 # shellcheck shell=sh disable=SC2154  # answer, of steps/beside.sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Below a disk that a guest writes to: full and incremental backups, and a move.
+# Below a disk that a guest writes to: full and incremental backups, and moves to
+# another file and to an encrypted one.
 #
 # disk: file.node-name=below
 
@@ -13,10 +14,14 @@ scrub() {
 
 host_create() {
     check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=2G \
-        -o zone_size=32M -o max_active_zones=16
+        -o zone_size=32M
+    length=$(stat -c %s disk.zoned)
     for name in full moved; do
-        truncate -s "$(stat -c %s disk.zoned)" $name.zoned
+        truncate -s "$length" $name.zoned
     done
+    check "a file for who has the key" qemu-img create -f luks \
+        --object secret,id=key,data=secret -o key-secret=key,iter-time=10 \
+        disk.luks "$length"
 }
 
 # notes: of the load, as `files verify` reads them
@@ -48,6 +53,8 @@ guest_load() {
     sleep 2
     tell_host "move the disk"
     sleep 2
+    tell_host "encrypt the disk"
+    sleep 2
     signal_writers TERM
     wait $load
     check "sync" sync -f /mnt
@@ -72,7 +79,19 @@ back_up() {
     qmp blockdev-del node-name=copy
 }
 
+# move_to TARGET: from the node below, where the disk is then
+move_to() {
+    qmp blockdev-mirror job-id=move device="$below" "target=$1" sync=full \
+        copy-mode=write-blocking
+    wait_event BLOCK_JOB_READY device=move
+    qmp job-complete id=move
+    wait_event BLOCK_JOB_COMPLETED device=move
+    says " error=" && fail "the job: $answer" </dev/null
+    below=$1
+}
+
 meanwhile_load() {
+    below=below
     bitmap='"data": {"node": "below", "name": "changed"}'
     hear "back up"
     back_up "{\"type\": \"block-dirty-bitmap-add\", $bitmap}," '"sync": "full"'
@@ -84,18 +103,27 @@ meanwhile_load() {
 
     hear "move the disk"
     qmp blockdev-add driver=file node-name=target filename=moved.zoned
-    qmp blockdev-mirror job-id=move device=below target=target sync=full \
-        copy-mode=write-blocking
-    wait_event BLOCK_JOB_READY device=move
-    qmp job-complete id=move
-    wait_event BLOCK_JOB_COMPLETED device=move
-    says " error=" && fail "the job: $answer" </dev/null
+    move_to target
     rm disk.zoned
+    go_on
+
+    hear "encrypt the disk"
+    qmp object-add qom-type=secret id=key data=secret
+    qmp blockdev-add driver=luks node-name=encrypted key-secret=key \
+        file.driver=file file.filename=disk.luks
+    move_to encrypted
+    qmp blockdev-del node-name=target
+    rm moved.zoned
     go_on
     wait_end
 }
 
 host_agree() {
+    check_fails "no image shows in the encrypted file" \
+        qemu-img info -f zoned disk.luks
+    check "decrypt it" qemu-img convert --object secret,id=key,data=secret \
+        --image-opts -O raw driver=luks,key-secret=key,file.filename=disk.luks \
+        moved.zoned
     for name in full incremental moved; do
         check "qemu-img check $name.zoned" qemu-img check $name.zoned
     done
