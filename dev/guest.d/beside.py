@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -49,15 +50,28 @@ def one_line(value: Any) -> str:
     return ' '.join(text.split())
 
 
+class Vm:
+    """QEMU's monitor, and the way to let its guest go on."""
+
+    def __init__(self, folder: Path, which: str = '') -> None:
+        self.qmp = Qmp(folder / f'qmp{which}')
+        self.words = socket.socket(socket.AF_UNIX)
+        self.words.connect(str(folder / f'word{which}'))
+
+
 class Beside:
     """What the script can ask for."""
 
     def __init__(self, folder: Path) -> None:
-        self.qmp = Qmp(folder / 'qmp')
+        self.folder = folder
+        self.vm = Vm(folder)
         self.results = folder / 'results'
-        self.words = socket.socket(socket.AF_UNIX)
-        self.words.connect(str(folder / 'word'))
         self.heard = 0
+
+    @cached_property
+    def there(self) -> Vm:
+        """The VM that the guest can move to"""
+        return Vm(self.folder, '-there')
 
     def answer(self, line: str) -> str:
         """To a request"""
@@ -71,18 +85,38 @@ class Beside:
 
     def do_qmp(self, command: str, *arguments: str) -> str:
         """A command to QEMU"""
-        return one_line(self.qmp.command(command, nested(list(arguments))))
+        return one_line(self.vm.qmp.command(command, nested(list(arguments))))
+
+    def do_there(self, command: str, *arguments: str) -> str:
+        """A command to the other QEMU"""
+        return one_line(self.there.qmp.command(command,
+                                               nested(list(arguments))))
+
+    def do_arrived(self) -> str:
+        """From now on, the VM is the other one"""
+        self.vm = self.there
+        return ''
+
+    def do_zones(self, node: str) -> str:
+        """How many are empty, open, closed and full"""
+        found, = [disk for disk in
+                  self.vm.qmp.command('query-named-block-nodes',
+                                      {'flat': True})
+                  if disk['node-name'] == node]
+        data = found['image']['format-specific']['data']
+        return ' '.join(str(data[f'{name}-zones'])
+                        for name in ('empty', 'open', 'closed', 'full'))
 
     def do_event(self) -> str:
         """The next event: its name, and what it says, as NAME=VALUE"""
-        event = self.qmp.event()
+        event = self.vm.qmp.event()
         return ' '.join([event['event'], *(
             f'{key}={one_line(value)}'
             for key, value in event.get('data', {}).items())])
 
     def do_figure(self, node: str, *names: str) -> str:
         """The sum of figures that QEMU keeps of a disk"""
-        stats = self.qmp.stats(node)
+        stats = self.vm.qmp.stats(node)
         return str(sum(stats[name] for name in names))
 
     def do_hear(self, word: str) -> str:
@@ -99,7 +133,7 @@ class Beside:
 
     def do_go_on(self) -> str:
         """Let the guest go on that has said it"""
-        self.words.sendall(b'go\n')
+        self.vm.words.sendall(b'go\n')
         return ''
 
 

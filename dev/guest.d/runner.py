@@ -12,7 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 import tap
 from machine import GUEST, Boot, Cut, Machine, Seen, has_booted, is_ready
@@ -138,10 +138,16 @@ class Run:
     def _image(self, step: Step) -> Path:
         return self.folder / step.settings.get('image', 'disk.zoned')
 
+    def _there(self, step: Step) -> Optional[Path]:
+        """The disk of the second VM, if there is to be one."""
+        name = step.settings.get('there')
+        return self.folder / name if name else None
+
     def _boot(self, step: Step, console: Path, cut: int, early: bool) -> Boot:
         settings = step.settings
         return Boot(
-            image=self._image(step), console=console, saved=self.saved,
+            image=self._image(step), there=self._there(step),
+            console=console, saved=self.saved,
             script=f'. /library.sh\n{self._call(step)}',
             files={'library.sh': guest_library()},
             device=settings.get('device', 'virtio-blk'), fio=self.scenario.fio,

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
@@ -84,6 +85,9 @@ class Boot(NamedTuple):
     # A command that runs beside it, its last argument the folder that has the
     # sockets `qmp` and `word` and the file `results`
     meanwhile: Tuple[str, ...] = ()
+    # The image of a second VM that the guest can move to: it waits for that,
+    # does not run by itself then, and has sockets `qmp-there`, `word-there`
+    there: Optional[Path] = None
     cut: Optional[Cut] = None
 
 
@@ -127,28 +131,40 @@ class Machine:
                   f'{attempt + 1} of {MAX_STARTS}', flush=True)
         return outcome
 
-    def command(self, boot: Boot, folder: Path) -> List[str]:
-        """QEMU's arguments. Both serial ports go to files."""
+    def commands(self, boot: Boot, folder: Path) -> List[List[str]]:
+        """QEMU's arguments, of each VM."""
+        commands = [self._command(boot, folder, boot.image)]
+        if boot.there:
+            commands.append(self._command(boot, folder, boot.there, '-there'))
+            commands[-1] += ['-incoming', 'defer', '-S']
+        return commands
+
+    def _command(self, boot: Boot, folder: Path, image: Path,
+                 which: str = '') -> List[str]:
+        """Two serial ports go to files, at the end of them."""
         devices = [word for d in DEVICES[boot.device].arguments
                    for word in ('-device', d)]
         disk = 'driver=zoned,node-name=disk,file.driver=file,' \
-            f'file.filename={boot.image}'
+            f'file.filename={image}'
         port = [] if not boot.meanwhile else [
             '-chardev',
-            f'socket,id=word,path={folder}/word,server=on,wait=off',
+            f'socket,id=word,path={folder}/word{which},server=on,wait=off',
             '-serial', 'chardev:word']
+        console, results = [
+            ['-chardev', f'file,id={name},path={path},append=on',
+             '-serial', f'chardev:{name}'] for name, path in (
+                 ('console', boot.console), ('results', folder / 'results'))]
         return [
             str(self.programs / 'qemu-system-x86_64'), '-machine', 'q35',
             '-accel', 'tcg', '-cpu', 'max', '-smp', '2', '-m', '768',
             '-nodefaults', '-display', 'none', '-no-reboot',
-            '-serial', f'file:{boot.console}',
-            '-serial', f'file:{folder}/results', *port,
+            *console, *results, *port,
             '-kernel', str(self.kit / 'vmlinuz'),
             '-initrd', f'{folder}/initrd',
             # The check is whether a timer ticks in time, and panics if a busy
             # host does not let it.
             '-append', 'console=ttyS0 panic=-1 no_timer_check',
-            '-qmp', f'unix:{folder}/qmp,server=on,wait=off',
+            '-qmp', f'unix:{folder}/qmp{which},server=on,wait=off',
             '-blockdev', ','.join(filter(None, [disk, boot.disk])),
             *devices, *boot.qemu]
 
@@ -186,22 +202,26 @@ class _Running:
         self.end = time.monotonic() + boot.timeout
         boot.console.unlink(missing_ok=True)
         machine.make_initrd(boot, folder)
-        self.command = machine.command(boot, folder)
+        self.commands = machine.commands(boot, folder)
 
     def run(self) -> Outcome:
         """From start to end."""
         beside = self._start_meanwhile()
         with open(self.folder / 'output', 'wb') as output, \
-                subprocess.Popen(self.command, stdin=subprocess.DEVNULL,
-                                 stdout=output, stderr=output,
-                                 cwd=self.boot.image.parent) as process:
+                ExitStack() as stack:
+            processes = [stack.enter_context(subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output, cwd=self.boot.image.parent))
+                for command in self.commands]
             try:
                 if self.boot.cut:
-                    self._cut(process, self.boot.cut)
+                    self._cut(processes[0], self.boot.cut)
                 else:
-                    self._wait(process)
+                    for process in processes:
+                        self._wait(process)
             finally:
-                process.kill()
+                for process in processes:
+                    process.kill()
         beside_lines = self._finish_meanwhile(beside)
         said = (self.folder / 'output').read_text(errors='replace')
         self.trouble += [f'qemu: {line}' for line in said.splitlines()]

@@ -37,6 +37,16 @@ qmp() {
     must_do qmp "$@"
 }
 
+# there COMMAND NAME=VALUE...: to the VM that the guest can move to
+there() {
+    must_do there "$@"
+}
+
+# arrived: the guest is there; all that follows is about that VM
+arrived() {
+    must_do arrived
+}
+
 # refused COMMAND NAME=VALUE...: what QEMU says when it must not
 refused() {
     if ask qmp "$@"; then
@@ -52,6 +62,11 @@ says() {
 # figure NODE NAME...: the sum of figures that QEMU keeps of a disk
 figure() {
     must_do figure "$@"
+}
+
+# zones NODE: how many are empty, open, closed and full
+zones() {
+    must_do zones "$@"
 }
 
 # next_event: its name and what it says; fails when the VM has ended
