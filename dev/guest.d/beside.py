@@ -131,9 +131,9 @@ class Beside:
             time.sleep(0.1)
         raise TimeoutError(f'the guest has not said: {word}')
 
-    def do_go_on(self) -> str:
-        """Let the guest go on that has said it"""
-        self.vm.words.sendall(b'go\n')
+    def do_go_on(self, word: str = 'go') -> str:
+        """Let the guest go on that has said it, and tell it a word"""
+        self.vm.words.sendall(f'{word}\n'.encode())
         return ''
 
 

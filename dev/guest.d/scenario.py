@@ -11,7 +11,7 @@ SCENARIOS = PARTS / 'scenarios'
 
 # What the lines `# NAME: VALUE` of a file can say, of all its steps or above
 # one of them; and what only the file can.
-SETTINGS = ('device', 'disk', 'qemu', 'image', 'there', 'seconds')
+SETTINGS = ('device', 'disk', 'qemu', 'image', 'format', 'there', 'seconds')
 OF_FILE = ('kernel', 'needs', 'minutes')
 SETTING = re.compile(rf'# ({"|".join([*SETTINGS, *OF_FILE, "run", "only"])}): '
                      r'(.*)')

@@ -79,6 +79,7 @@ class Boot(NamedTuple):
     device: str = 'virtio-blk'
     fio: bool = False               # it has fio
     disk: str = ''                  # more options of the zoned node
+    format: str = ''                # what the image is in
     qemu: Tuple[str, ...] = ()      # more arguments of QEMU
     variables: str = ''             # more of them for the script
     timeout: float = 180
@@ -144,8 +145,11 @@ class Machine:
         """Two serial ports go to files, at the end of them."""
         devices = [word for d in DEVICES[boot.device].arguments
                    for word in ('-device', d)]
-        disk = 'driver=zoned,node-name=disk,file.driver=file,' \
-            f'file.filename={image}'
+        disk, below = 'driver=zoned,node-name=disk', 'file'
+        if boot.format:
+            disk += f',{below}.driver={boot.format}'
+            below += '.file'
+        disk += f',{below}.driver=file,{below}.filename={image}'
         port = [] if not boot.meanwhile else [
             '-chardev',
             f'socket,id=word,path={folder}/word{which},server=on,wait=off',

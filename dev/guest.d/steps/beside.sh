@@ -27,9 +27,9 @@ hear() {
     must_do hear "$1"
 }
 
-# go_on: let the guest go on that waits since it was heard
+# go_on [WORD]: let the guest go on that waits since it was heard
 go_on() {
-    must_do go_on
+    must_do go_on "$@"
 }
 
 # qmp COMMAND NAME=VALUE...: it must succeed

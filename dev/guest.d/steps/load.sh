@@ -65,12 +65,14 @@ equal_kernel_log() {
         'i/o error|blk_update|kernel bug|(btrfs|f2fs|xfs|zonefs|ext4).*(error|corrupt|abort)')"
 }
 
-# tell_host WORD: and wait until it has done its part, see beside.sh
+# tell_host WORD: and wait until it has done its part, see beside.sh; what it says
+# then is in $told
 tell_host() {
     exec 4</dev/ttyS2
     stty -F /dev/ttyS2 -echo
     echo "# $1" >&3
-    read -r _ <&4
+    # shellcheck disable=SC2034  # for who asks
+    read -r told <&4
     exec 4<&-
 }
 
