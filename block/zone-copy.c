@@ -48,6 +48,9 @@ struct ZoneCopy {
     BlockZoneDescriptor zone;
     int64_t written;
     BlockZoneDescriptor source_zone;
+
+    /* The zone of the source that was looked at last for what is to be read */
+    BlockZoneDescriptor read_zone;
 };
 
 static const char *state_name(BlockZoneState state)
@@ -187,14 +190,21 @@ char *zone_states_describe(BlockBackend *blk)
     return g_string_free(list, false);
 }
 
-bool zone_is_offline(BlockBackend *blk, int64_t offset, int64_t *bytes)
+static bool get_zone(BlockBackend *blk, int64_t offset,
+                     BlockZoneDescriptor *zone)
 {
-    BlockZoneDescriptor zone;
     BlockZoneInfo info;
     unsigned int nr_zones = 1;
 
-    if (!blk_get_zone_info(blk, &info) ||
-        blk_zone_report(blk, offset, &nr_zones, &zone) < 0 || nr_zones == 0) {
+    return blk_get_zone_info(blk, &info) &&
+        blk_zone_report(blk, offset, &nr_zones, zone) == 0 && nr_zones == 1;
+}
+
+bool zone_is_offline(BlockBackend *blk, int64_t offset, int64_t *bytes)
+{
+    BlockZoneDescriptor zone;
+
+    if (!get_zone(blk, offset, &zone)) {
         return false;
     }
     *bytes = zone.start + zone.length - offset;
@@ -239,6 +249,34 @@ char *zone_describe_offline(BlockBackend *blk, int64_t offset, int64_t bytes)
                            zone.start / info.zone_size, zone.start);
 }
 
+/* The byte up to which the zone can hold data, going by its write pointer. */
+static int64_t pointer_end(const BlockZoneDescriptor *zone)
+{
+    if (zone->state == BLK_ZS_EMPTY || zone->state == BLK_ZS_OFFLINE) {
+        return zone->start;
+    }
+    return is_active(zone->state) ? zone->wp : zone->start + zone->cap;
+}
+
+bool zone_has_data(BlockBackend *blk, int64_t offset, int64_t *bytes)
+{
+    BlockZoneDescriptor zone;
+    int64_t end;
+
+    if (!get_zone(blk, offset, &zone)) {
+        /* To read it shows what is wrong. */
+        *bytes = BDRV_SECTOR_SIZE;
+        return true;
+    }
+    end = pointer_end(&zone);
+    if (offset < end) {
+        *bytes = end - offset;
+        return true;
+    }
+    *bytes = zone.start + zone.length - offset;
+    return false;
+}
+
 /* Returns @name and both values if they differ, or NULL. */
 static char *describe_difference(const char *name, uint64_t a, uint64_t b)
 {
@@ -254,17 +292,24 @@ static char *compare_info(const BlockZoneInfo *a, const BlockZoneInfo *b)
                             a->zd_extension_size, b->zd_extension_size);
 }
 
-/* That a zone is open is not kept by images, so it is as good as CLOSED. */
-static BlockZoneState kept_state(BlockZoneState state)
+/*
+ * That a zone is open is not kept by images, so it is as good as CLOSED; or as
+ * EMPTY, if there is nothing in it.
+ */
+static BlockZoneState kept_state(const BlockZoneDescriptor *zone)
 {
-    return is_active(state) ? BLK_ZS_CLOSED : state;
+    if (!is_active(zone->state)) {
+        return zone->state;
+    }
+    return zone->wp > zone->start || zone->ext_valid ? BLK_ZS_CLOSED
+                                                     : BLK_ZS_EMPTY;
 }
 
 static char *compare_zones(const BlockZoneDescriptor *a,
                            const BlockZoneDescriptor *b)
 {
-    const char *state_a = state_name(kept_state(a->state));
-    const char *state_b = state_name(kept_state(b->state));
+    const char *state_a = state_name(kept_state(a));
+    const char *state_b = state_name(kept_state(b));
 
     if (strcmp(state_a, state_b)) {
         return g_strdup_printf("condition is %s and %s", state_a, state_b);
@@ -272,7 +317,9 @@ static char *compare_zones(const BlockZoneDescriptor *a,
     return describe_difference("type", a->type, b->type) ?:
         describe_difference("length", a->length, b->length) ?:
         describe_difference("capacity", a->cap, b->cap) ?:
-        describe_difference("write pointer", a->wp, b->wp) ?:
+        /* Of other zones it means nothing, and disks of the host differ. */
+        (is_active(a->state) && is_active(b->state) ?
+         describe_difference("write pointer", a->wp, b->wp) : NULL) ?:
         describe_difference("number of descriptor extensions", a->ext_valid,
                             b->ext_valid);
 }
@@ -535,10 +582,21 @@ bool zone_copy_skips(const ZoneCopy *zc, int64_t offset)
            (zc->pass == PASS_ACTIVE);
 }
 
-bool zone_copy_is_unreadable(const ZoneCopy *zc, int64_t offset)
+int64_t zone_copy_data_bytes(ZoneCopy *zc, int64_t offset)
 {
-    return zc->source &&
-           zc->states[zone_index(zc, offset)] == BLK_ZS_OFFLINE;
+    BlockZoneDescriptor *zone = &zc->read_zone;
+
+    if (!zc->source) {
+        return zone_copy_bytes_in_zone(zc, offset);
+    }
+    if (offset < zone->start || offset >= zone->start + zone->length) {
+        if (!get_zone(zc->source, offset, zone)) {
+            /* To enter the zone fails, too, and says why. */
+            zone->length = 0;
+            return zone_copy_bytes_in_zone(zc, offset);
+        }
+    }
+    return MAX(0, pointer_end(zone) - offset);
 }
 
 int64_t zone_copy_bytes_in_zone(const ZoneCopy *zc, int64_t offset)
@@ -674,7 +732,8 @@ static int64_t source_end(const ZoneCopy *zc, int64_t unknown)
 
     if (end == 0) {
         /* Only for these the write pointer must tell. */
-        end = is_active(zone->state) ? zone->wp : unknown;
+        end = is_active(zone->state) || zone->state == BLK_ZS_EMPTY
+              ? pointer_end(zone) : unknown;
     }
     return MIN(end, zone->start + zone->cap);
 }
@@ -689,6 +748,9 @@ int coroutine_fn zone_copy_write(ZoneCopy *zc, int64_t offset, int64_t bytes,
     if (ret < 0) {
         return ret;
     }
+    if (zc->source) {
+        end = MIN(end, source_end(zc, end));
+    }
     limit = zc->zone.start + zc->zone.cap;
     if (end > offset && end > limit) {
         error_setg(errp, "Zone %" PRIu64 " cannot hold data up to byte %" PRId64
@@ -698,9 +760,6 @@ int coroutine_fn zone_copy_write(ZoneCopy *zc, int64_t offset, int64_t bytes,
     }
     if (zc->fill && !zc->source) {
         end = MAX(end, MIN(offset + bytes, limit));
-    }
-    if (zc->source) {
-        end = MIN(end, source_end(zc, end));
     }
     if (end <= offset) {
         return 0;

@@ -39,6 +39,12 @@ bool zone_find_offline(BlockBackend *blk, int64_t offset, int64_t bytes,
 char *zone_describe_offline(BlockBackend *blk, int64_t offset, int64_t bytes);
 
 /*
+ * Does a zone have data at @offset, going by its write pointer?  It is the same
+ * for @bytes.
+ */
+bool zone_has_data(BlockBackend *blk, int64_t offset, int64_t *bytes);
+
+/*
  * Are the zones of two nodes the same: geometry, conditions (but for being open
  * or CLOSED), write pointers and descriptor extensions?  Returns 1 or 0, or a
  * negative errno with @errp set; what differs first is put into @difference,
@@ -84,8 +90,12 @@ void zone_copy_begin_pass(ZoneCopy *zc, int pass);
 /* Does the zone at @offset have no data to be copied in this pass? */
 bool zone_copy_skips(const ZoneCopy *zc, int64_t offset);
 
-/* Does the source have no data at @offset that can be read? */
-bool zone_copy_is_unreadable(const ZoneCopy *zc, int64_t offset);
+/*
+ * If zones are kept, how many bytes at @offset can have data, up to the write
+ * pointer of the source's zone: behind that, a disk of the host may have
+ * anything, or be unreadable.  If not, those up to the end of the zone.
+ */
+int64_t zone_copy_data_bytes(ZoneCopy *zc, int64_t offset);
 
 /* Bytes from @offset to the end of the zone that holds it. */
 int64_t zone_copy_bytes_in_zone(const ZoneCopy *zc, int64_t offset);
