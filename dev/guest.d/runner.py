@@ -151,6 +151,7 @@ class Run:
             script=f'. /library.sh\n{self._call(step)}',
             files={'library.sh': guest_library()},
             device=settings.get('device', 'virtio-blk'), fio=self.scenario.fio,
+            tools=self.scenario.tools,
             disk=settings.get('disk', ''), format=settings.get('format', ''),
             qemu=tuple(shlex.split(settings.get('qemu', ''))),
             variables=f'CUT={cut}\nSEED={random.randrange(1, 1 << 31)}\n',

@@ -59,6 +59,11 @@ class Scenario(NamedTuple):
         """Whether its guests need it."""
         return self.settings.get('needs') == 'fio'
 
+    @property
+    def tools(self) -> bool:
+        """Whether they need QEMU's tools."""
+        return self.settings.get('needs') == 'tools'
+
     def has_cuts(self) -> bool:
         """Whether power is cut in it."""
         return any(step.kind == 'cut' for step in self.steps)

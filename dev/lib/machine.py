@@ -20,6 +20,8 @@ from qmp import Qmp
 GUEST = BUILD / 'guest'
 KITS = {'stable': GUEST / 'kit', 'newest': GUEST / 'kit-newest'}
 
+TOOLS = ('qemu-img', 'qemu-io')
+
 # How often a VM is started at most, see _is_race_of_tcg()
 MAX_STARTS = 3
 
@@ -78,6 +80,7 @@ class Boot(NamedTuple):
     saved: Optional[Path] = None    # a folder for it
     device: str = 'virtio-blk'
     fio: bool = False               # it has fio
+    tools: bool = False             # it has TOOLS
     disk: str = ''                  # more options of the zoned node
     format: str = ''                # what the image is in
     qemu: Tuple[str, ...] = ()      # more arguments of QEMU
@@ -184,6 +187,8 @@ class Machine:
             (step / name).write_text(text, encoding='utf-8')
         if boot.saved and boot.saved.exists():
             shutil.copytree(boot.saved, step / 'saved')
+        if boot.tools:
+            self._add_tools(step)
         names = '\n'.join(str(p.relative_to(step)) for p in step.rglob('*'))
         with open(folder / 'initrd', 'wb') as out:
             out.write((self.kit / 'initramfs').read_bytes())
@@ -192,6 +197,29 @@ class Machine:
             out.flush()
             subprocess.run(['cpio', '--quiet', '-o', '-H', 'newc'], cwd=step,
                            input=names.encode(), stdout=out, check=True)
+
+    def _add_tools(self, root: Path) -> None:
+        """
+        QEMU's, with all libraries of this machine that they are linked with:
+        the guest's are not the same.
+        """
+        folder, bin_folder = root / 'tools', root / 'bin'
+        folder.mkdir()
+        bin_folder.mkdir()
+        for name in TOOLS:
+            program = folder / name
+            subprocess.run(['strip', '-o', program, self.programs / name],
+                           check=True)
+            linked = subprocess.run(['ldd', program], check=True, text=True,
+                                    stdout=subprocess.PIPE).stdout
+            for library in re.findall(r'(/\S+) \(0x', linked):
+                shutil.copy(library, folder)
+            script = bin_folder / name
+            script.write_text(
+                '#!/bin/sh\nexec /tools/ld-linux-x86-64.so.2 '
+                f'--library-path /tools /tools/{name} "$@"\n',
+                encoding='ascii')
+            script.chmod(0o755)
 
 
 class _Running:
