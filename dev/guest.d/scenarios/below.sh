@@ -4,6 +4,8 @@
 # another file and to an encrypted one.
 #
 # disk: file.node-name=below
+# run: below
+# run: below-long minutes=5 seconds=900 ROUNDS=8 PAUSE=10
 
 scrub() {
     btrfs scrub start -B /mnt >/tmp/scrub 2>&1 &&
@@ -16,9 +18,7 @@ host_create() {
     check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=2G \
         -o zone_size=32M
     length=$(stat -c %s disk.zoned)
-    for name in full moved; do
-        truncate -s "$length" $name.zoned
-    done
+    truncate -s "$length" full.zoned
     check "a file for who has the key" qemu-img create -f luks \
         --object secret,id=key,data=secret -o key-secret=key,iter-time=10 \
         disk.luks "$length"
@@ -48,13 +48,17 @@ guest_load() {
     load=$!
     sleep 3
     keep full "back up"
-    sleep 2
-    keep incremental "back up what has changed"
-    sleep 2
-    tell_host "move the disk"
-    sleep 2
+    for _ in $(seq "${ROUNDS:-1}"); do
+        sleep "${PAUSE:-2}"
+        keep incremental "back up what has changed"
+    done
+    for _ in $(seq "${ROUNDS:-1}"); do
+        sleep "${PAUSE:-2}"
+        tell_host "move the disk"
+    done
+    sleep "${PAUSE:-2}"
     tell_host "encrypt the disk"
-    sleep 2
+    sleep "${PAUSE:-2}"
     signal_writers TERM
     wait $load
     check "sync" sync -f /mnt
@@ -87,6 +91,8 @@ move_to() {
     qmp job-complete id=move
     wait_event BLOCK_JOB_COMPLETED device=move
     says " error=" && fail "the job: $answer" </dev/null
+    # The first one belongs to the zoned node.
+    [ "$below" = below ] || qmp blockdev-del "node-name=$below"
     below=$1
 }
 
@@ -96,24 +102,31 @@ meanwhile_load() {
     hear "back up"
     back_up "{\"type\": \"block-dirty-bitmap-add\", $bitmap}," '"sync": "full"'
     cp --sparse=always full.zoned before.zoned
-    hear "back up what has changed"
-    back_up "" '"sync": "incremental", "bitmap": "changed"'
+    for _ in $(seq "${ROUNDS:-1}"); do
+        hear "back up what has changed"
+        back_up "" '"sync": "incremental", "bitmap": "changed"'
+    done
     mv full.zoned incremental.zoned
     mv before.zoned full.zoned
 
-    hear "move the disk"
-    qmp blockdev-add driver=file node-name=target filename=moved.zoned
-    move_to target
-    rm disk.zoned
-    go_on
+    length=$(stat -c %s disk.zoned)
+    mv disk.zoned old.zoned
+    for round in $(seq "${ROUNDS:-1}"); do
+        hear "move the disk"
+        truncate -s "$length" moved.zoned
+        qmp blockdev-add driver=file "node-name=target$round" \
+            filename=moved.zoned
+        move_to "target$round"
+        mv moved.zoned old.zoned
+        go_on
+    done
 
     hear "encrypt the disk"
     qmp object-add qom-type=secret id=key data=secret
     qmp blockdev-add driver=luks node-name=encrypted key-secret=key \
         file.driver=file file.filename=disk.luks
     move_to encrypted
-    qmp blockdev-del node-name=target
-    rm moved.zoned
+    rm old.zoned
     go_on
     wait_end
 }
