@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154  # answer, of steps/beside.sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Jobs of fio, and appends, on the zoned disk and on another take turns; for
 # dev/bench.
@@ -11,6 +11,7 @@
 # run: speed minutes=9
 # run: speed-short minutes=1 ROUNDS=3
 # run: nvme-speed device=nvme minutes=20
+# run: backup-speed minutes=6 ROUNDS=40
 
 # namespace N: its disk; Linux does not always number them alike
 namespace() {
@@ -88,9 +89,27 @@ measure() {
     save "$1" </tmp/figures
 }
 
+# with_backup DISK OPTIONS...: requests in a second while the host backs the disk
+# up, as a part of those without that
+with_backup() {
+    without=$(requests "$@")
+    tell_host "back up $1"
+    with=$(requests "$@")
+    tell_host "enough"
+    echo "$with $without" | awk '{ printf "%.4f\n", $1 / $2 }'
+}
+
 host_create() {
     check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=1G
     check "a raw disk of that size" qemu-img create -f raw disk.raw 1G
+}
+
+# only: backup-speed
+host_create_copies() {
+    for name in zoned raw; do
+        check "a file for a copy" truncate -s "$(stat -c %s disk.$name)" \
+            $name.copy
+    done
 }
 
 # A raw disk is overwritten where it is; so a reset must not give blocks back.
@@ -100,6 +119,50 @@ host_create() {
 # qemu: -blockdev driver=raw,node-name=second,file.driver=file,file.filename=disk.raw,file.cache.direct=on,file.aio=native -device virtio-blk-pci,drive=second
 guest_fio() {
     measure figures /dev/vda /dev/vdb
+}
+
+# What the host's disk takes for it would hide what the job takes: all goes to the
+# page cache.
+#
+# only: backup-speed
+# disk: file.node-name=below,file.discard=ignore,file.cache.no-flush=on
+# qemu: -blockdev driver=raw,node-name=second,file.driver=file,file.filename=disk.raw,file.cache.no-flush=on -device virtio-blk-pci,drive=second
+guest_backup() {
+    left=/dev/vda
+    right=/dev/vdb
+    job_of_fio $left --bs=1M >/dev/null
+    job_of_fio $right --bs=1M >/dev/null
+    job "64 KiB writes during a backup" with_backup --bs=64k --iodepth=1 \
+        >/tmp/figures
+    equal "there are all figures" $((2 * ROUNDS)) \
+        "$(grep -c ' [0-9][0-9.]*$' /tmp/figures)"
+    save figures </tmp/figures
+}
+
+# The job is so slow that the writes find nothing copied yet: each of them waits
+# for a copy of what was there.
+#
+# only: backup-speed
+meanwhile_backup() {
+    qmp blockdev-add driver=file node-name=vda-copy filename=zoned.copy \
+        cache.no-flush=true
+    qmp blockdev-add driver=file node-name=vdb-copy filename=raw.copy \
+        cache.no-flush=true
+    for _ in $(seq $((2 * ROUNDS))); do
+        hear "back up /dev/"
+        case $answer in
+        vda) node=below ;;
+        vdb) node=second ;;
+        esac
+        qmp blockdev-backup job-id=job device="$node" "target=$answer-copy" \
+            sync=full speed=8388608
+        go_on
+        hear "enough"
+        qmp block-job-cancel device=job
+        wait_event BLOCK_JOB_CANCELLED device=job
+        go_on
+    done
+    wait_end
 }
 
 # Whether a reset gives blocks of the file back, which are to be found again
