@@ -183,8 +183,7 @@ class Run:
 
     def _host_step(self, step: Step, console: Path) -> Tuple[List[str], int]:
         """Run a step on the host. Returns (result lines, exit status)."""
-        env = dict(os.environ, GUEST_KIT=str(self.machine.kit),
-                   PATH=f'{self.args.programs}:{os.environ["PATH"]}')
+        env = dict(self.machine.env, GUEST_KIT=str(self.machine.kit))
         with open(console, 'w', encoding='utf-8') as out:
             done = subprocess.run(
                 ['bash', '-c', self._script(step)], cwd=self.folder, env=env,

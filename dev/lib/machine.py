@@ -4,6 +4,7 @@
 Needs what dev/lib/guest/kit and, for fio, dev/lib/guest/fio have made.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -120,6 +121,12 @@ class Machine:
         self.kit = KITS[kernel]
 
     @property
+    def env(self) -> Dict[str, str]:
+        """For what runs on the host: its programs come first."""
+        return dict(os.environ,
+                    PATH=f'{self.programs}:{os.environ["PATH"]}')
+
+    @property
     def version(self) -> str:
         """Of its kernel."""
         return (self.kit / 'version').read_text(encoding='ascii').strip()
@@ -234,6 +241,7 @@ class _Running:
         self.end = time.monotonic() + boot.timeout
         boot.console.unlink(missing_ok=True)
         machine.make_initrd(boot, folder)
+        self.env = machine.env
         self.commands = machine.commands(boot, folder)
 
     def run(self) -> Outcome:
@@ -329,8 +337,9 @@ class _Running:
         # pylint: disable-next=consider-using-with
         return subprocess.Popen(
             [*self.boot.meanwhile, str(self.folder)],
-            cwd=self.boot.image.parent, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            cwd=self.boot.image.parent, env=self.env,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True)
 
     @staticmethod
     def _finish_meanwhile(

@@ -157,7 +157,7 @@ throttle() {
 meanwhile_figures() {
     hear "what is refused"
     refused block_resize node-name=disk size=1073741824
-    check "block_resize is refused: $answer" says "does not support resize"
+    check "block_resize is refused: $answer" says "permissions 'resize'"
     qmp human-monitor-command command-line="savevm snapshot"
     check "savevm is refused: $answer" says "does not support snapshots"
     refused blockdev-snapshot-internal-sync device=disk name=snapshot
