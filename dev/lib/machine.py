@@ -233,6 +233,7 @@ class _Running:
     """A boot that is under way."""
 
     def __init__(self, machine: Machine, boot: Boot, folder: Path) -> None:
+        self.machine = machine
         self.boot = boot
         self.folder = folder
         self.results = folder / 'results'
@@ -241,8 +242,6 @@ class _Running:
         self.end = time.monotonic() + boot.timeout
         boot.console.unlink(missing_ok=True)
         machine.make_initrd(boot, folder)
-        self.env = machine.env
-        self.commands = machine.commands(boot, folder)
 
     def run(self) -> Outcome:
         """From start to end."""
@@ -252,7 +251,8 @@ class _Running:
             processes = [stack.enter_context(subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=output, cwd=self.boot.image.parent))
-                for command in self.commands]
+                for command in self.machine.commands(
+                    self.boot, self.folder)]
             try:
                 if self.boot.cut:
                     self._cut(processes[0], self.boot.cut)
@@ -337,7 +337,7 @@ class _Running:
         # pylint: disable-next=consider-using-with
         return subprocess.Popen(
             [*self.boot.meanwhile, str(self.folder)],
-            cwd=self.boot.image.parent, env=self.env,
+            cwd=self.boot.image.parent, env=self.machine.env,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True)
 

@@ -95,8 +95,8 @@ back_up() {
     qmp blockdev-del node-name=copy
 }
 
-# complete JOB: once it is ready
-complete() {
+# finish_job JOB: once it is ready
+finish_job() {
     wait_event BLOCK_JOB_READY "device=$1"
     qmp job-complete "id=$1"
     wait_event BLOCK_JOB_COMPLETED "device=$1"
@@ -107,7 +107,7 @@ complete() {
 move_to() {
     qmp blockdev-mirror job-id=move device="$below" "target=$1" sync=full \
         copy-mode=write-blocking
-    complete move
+    finish_job move
     # The first one belongs to the zoned node.
     [ "$below" = below ] || qmp blockdev-del "node-name=$below"
     below=$1
@@ -115,15 +115,17 @@ move_to() {
 
 # reopen_on NODE: the zoned node has its image there now
 reopen_on() {
-    disk='"driver": "zoned", "node-name": "disk"'
-    qmp blockdev-reopen "options=[{$disk, \"file\": \"$1\"}]"
+    zoned='"driver": "zoned", "node-name": "disk"'
+    qmp blockdev-reopen "options=[{$zoned, \"file\": \"$1\"}]"
 }
 
 # add_qcow2 NODE [NAME=VALUE...]: new, and as large as the image
 add_qcow2() {
-    qemu-img create -q -f qcow2 "$1.qcow2" "$length"
-    qmp blockdev-add driver=qcow2 "node-name=$1" file.driver=file \
-        "file.filename=$1.qcow2" "${@:2}"
+    name=$1
+    shift
+    qemu-img create -q -f qcow2 "$name.qcow2" "$length"
+    qmp blockdev-add driver=qcow2 "node-name=$name" file.driver=file \
+        "file.filename=$name.qcow2" "$@"
 }
 
 throttle() {
@@ -148,7 +150,7 @@ overlay() {
     cp --sparse=always disk.zoned base.zoned
     hear "commit the overlay"
     qmp block-commit job-id=commit device=overlay base-node=below
-    complete commit
+    finish_job commit
     qmp blockdev-del node-name=overlay
     go_on
 }
