@@ -12,6 +12,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/option.h"
+#include "block/snapshot.h"
 #include "zoned.h"
 
 QemuOptsList zoned_amend_opts = {
@@ -48,11 +49,15 @@ static bool set_size(const BDRVZonedState *s, ZonedHeader *h, uint64_t size,
     uint64_t nr_zones = size / geo->zone_size;
     uint32_t max_zones = s->zones.max_zones;
 
-    if (size % geo->zone_size || nr_zones == 0) {
+    if (nr_zones == 0) {
+        error_setg(errp, "A zoned device keeps at least one whole zone, of %"
+                   PRIu64 " bytes", geo->zone_size);
+        return false;
+    }
+    if (size % geo->zone_size) {
         error_setg(errp, "A zoned device gets whole zones of %" PRIu64 " bytes:"
                    " use a size of %" PRIu64 " or %" PRIu64, geo->zone_size,
-                   MAX(nr_zones, 1) * geo->zone_size,
-                   (nr_zones + 1) * geo->zone_size);
+                   nr_zones * geo->zone_size, (nr_zones + 1) * geo->zone_size);
         return false;
     }
     if (nr_zones > max_zones) {
@@ -112,11 +117,16 @@ static int coroutine_fn GRAPH_RDLOCK extend_file(BlockDriverState *bs,
         error_setg_errno(errp, -length, "Could not get the file's length");
         return length;
     }
-    if (length >= needed) {
-        return 0;
-    }
     if (prealloc == PREALLOC_MODE_METADATA) {
         prealloc = PREALLOC_MODE_OFF;
+    }
+    if (length >= needed && prealloc != PREALLOC_MODE_OFF) {
+        error_setg(errp, "What the file has already, %" PRId64 " bytes, is not "
+                   "preallocated: use preallocation=off", length);
+        return -ENOTSUP;
+    }
+    if (length >= needed) {
+        return 0;
     }
     return bdrv_co_truncate(bs->file, needed, false, prealloc, 0, errp);
 }
@@ -225,8 +235,8 @@ static bool get_limit(QemuOpts *opts, const char *name, uint32_t *value,
     uint64_t n = qemu_opt_get_number(opts, name, *value);
 
     if (n > UINT32_MAX) {
-        error_setg(errp, "%s=%" PRIu64 " is not a number between 0 and %"
-                   PRIu32, name, n, UINT32_MAX);
+        error_setg(errp, "%s=%s is not a number between 0 and %" PRIu32, name,
+                   qemu_opt_get(opts, name), UINT32_MAX);
         return false;
     }
     *value = n;
@@ -241,6 +251,24 @@ static bool get_limits(QemuOpts *opts, ZonedGeometry *geo, Error **errp)
                      errp);
 }
 
+/*
+ * A snapshot in the node below has the limits that the image has now, with which
+ * a disk with others would not go on.
+ */
+static bool GRAPH_RDLOCK check_snapshots(BlockDriverState *bs, Error **errp)
+{
+    g_autofree QEMUSnapshotInfo *snapshots = NULL;
+    int nr = bdrv_snapshot_list(bs, &snapshots);
+
+    if (nr <= 0) {
+        return true;
+    }
+    error_setg(errp, "The node below has %d internal snapshots with the limits "
+               "as they are, the first of them '%s': delete them before", nr,
+               snapshots[0].name);
+    return false;
+}
+
 int zoned_amend_options(BlockDriverState *bs, QemuOpts *opts,
                         BlockDriverAmendStatusCB *status_cb, void *cb_opaque,
                         bool force, Error **errp)
@@ -250,7 +278,7 @@ int zoned_amend_options(BlockDriverState *bs, QemuOpts *opts,
     uint8_t buf[ZONED_HEADER_SIZE];
     int ret;
 
-    if (!get_limits(opts, &h.geo, errp) ||
+    if (!check_snapshots(bs, errp) || !get_limits(opts, &h.geo, errp) ||
         !zoned_geometry_validate(&h.geo, errp) ||
         !check_limit("open", h.geo.max_open, zoned_zones_nr_open(&s->zones),
                      errp) ||
