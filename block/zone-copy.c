@@ -53,28 +53,6 @@ struct ZoneCopy {
     BlockZoneDescriptor read_zone;
 };
 
-static const char *state_name(BlockZoneState state)
-{
-    switch (state) {
-    case BLK_ZS_EMPTY:
-        return "EMPTY";
-    case BLK_ZS_IOPEN:
-        return "IMPLICITLY OPEN";
-    case BLK_ZS_EOPEN:
-        return "EXPLICITLY OPEN";
-    case BLK_ZS_CLOSED:
-        return "CLOSED";
-    case BLK_ZS_RDONLY:
-        return "READ ONLY";
-    case BLK_ZS_FULL:
-        return "FULL";
-    case BLK_ZS_OFFLINE:
-        return "OFFLINE";
-    default:
-        return "NOT WRITE POINTER";
-    }
-}
-
 static uint64_t zone_index(const ZoneCopy *zc, uint64_t offset)
 {
     return offset / zc->info.zone_size;
@@ -184,7 +162,7 @@ char *zone_states_describe(BlockBackend *blk)
         }
     }
     for (int i = 0; i < ARRAY_SIZE(states); i++) {
-        add_count(list, nr[states[i]], state_name(states[i]));
+        add_count(list, nr[states[i]], bdrv_zone_state_name(states[i]));
     }
     add_count(list, nr_extensions, "with a descriptor extension");
     return g_string_free(list, false);
@@ -308,8 +286,8 @@ static BlockZoneState kept_state(const BlockZoneDescriptor *zone)
 static char *compare_zones(const BlockZoneDescriptor *a,
                            const BlockZoneDescriptor *b)
 {
-    const char *state_a = state_name(kept_state(a));
-    const char *state_b = state_name(kept_state(b));
+    const char *state_a = bdrv_zone_state_name(kept_state(a));
+    const char *state_b = bdrv_zone_state_name(kept_state(b));
 
     if (strcmp(state_a, state_b)) {
         return g_strdup_printf("condition is %s and %s", state_a, state_b);
@@ -427,7 +405,7 @@ static bool check_empty(const ZoneCopy *zc, Error **errp)
                 error_setg(errp, "Zone %" PRIu64 " (at byte %" PRIu64 ") is %s "
                            "and not EMPTY; reset it first",
                            zone_index(zc, zones[i].start), zones[i].start,
-                           state_name(zones[i].state));
+                           bdrv_zone_state_name(zones[i].state));
                 return false;
             }
         }
@@ -808,7 +786,8 @@ static int make_zones(ZoneCopy *zc, uint64_t first, uint64_t end,
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not make zones %" PRIu64 " to %"
-                         PRIu64 " %s", first, end - 1, state_name(state));
+                         PRIu64 " %s", first, end - 1,
+                         bdrv_zone_state_name(state));
     }
     return ret;
 }

@@ -113,7 +113,7 @@ static Error *zone_error(const ZonedCheck *c, uint32_t i, uint64_t raw)
 
     if (zoned_entry_decode(geo, i, raw, &entry, &err)) {
         error_setg(&err, "Zone %u is %s, but %u zones before it are active and "
-                   "the limit is %u", i, zoned_cond_name(entry.cond),
+                   "the limit is %u", i, bdrv_zone_state_name(entry.cond),
                    c->nr_active, geo->max_active);
     }
     return err;

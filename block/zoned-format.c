@@ -493,29 +493,6 @@ uint64_t zoned_entry_encode(const ZonedGeometry *geo, uint32_t i,
                        entry->end);
 }
 
-const char *zoned_cond_name(BlockZoneState cond)
-{
-    switch (cond) {
-    case BLK_ZS_NOT_WP:
-        return "NOT WRITE POINTER";
-    case BLK_ZS_EMPTY:
-        return "EMPTY";
-    case BLK_ZS_IOPEN:
-        return "IMPLICITLY OPEN";
-    case BLK_ZS_EOPEN:
-        return "EXPLICITLY OPEN";
-    case BLK_ZS_CLOSED:
-        return "CLOSED";
-    case BLK_ZS_RDONLY:
-        return "READ ONLY";
-    case BLK_ZS_FULL:
-        return "FULL";
-    case BLK_ZS_OFFLINE:
-        return "OFFLINE";
-    }
-    return "unknown";
-}
-
 /* What the entry of a sequential zone may say. */
 typedef struct EntryRules {
     /* The bit that says that the extension is valid, 0 if there is none. */
@@ -626,7 +603,7 @@ static void explain_value(const ZonedGeometry *geo, uint32_t i, uint64_t value,
 {
     bool conv = zoned_zone_is_conv(geo, i);
     const char *type = conv ? "conventional" : "sequential";
-    const char *name = zoned_cond_name(entry->cond);
+    const char *name = bdrv_zone_state_name(entry->cond);
 
     if (conv != !!(value & ENTRY_CONV)) {
         error_setg(errp, "Zone %u is %s, but its entry 0x%016" PRIx64

@@ -136,7 +136,5 @@ uint32_t zoned_entries_decode(const ZonedGeometry *geo, uint32_t first,
                               uint32_t n, const uint64_t *raw,
                               ZonedEntryRun *runs);
 
-/* The name of a condition, as the standards spell it. */
-const char *zoned_cond_name(BlockZoneState cond);
 
 #endif /* BLOCK_ZONED_FORMAT_H */

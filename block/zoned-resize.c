@@ -96,7 +96,7 @@ static bool check_empty(const BDRVZonedState *s, uint32_t first, Error **errp)
             error_setg(errp, "Zone %u (%" PRIu64 " bytes at %" PRIu64 ") is %s,"
                        " and only EMPTY ones can go or become larger", i,
                        zoned_zone_length(geo, i), zoned_zone_start(geo, i),
-                       zoned_cond_name(cond));
+                       bdrv_zone_state_name(cond));
             return false;
         }
     }
@@ -252,8 +252,8 @@ static bool get_limits(QemuOpts *opts, ZonedGeometry *geo, Error **errp)
 }
 
 /*
- * A snapshot in the node below has the limits that the image has now, with which
- * a disk with others would not go on.
+ * A snapshot in the node below has the limits that the image has now, with
+ * which a disk with others would not go on.
  */
 static bool GRAPH_RDLOCK check_snapshots(BlockDriverState *bs, Error **errp)
 {

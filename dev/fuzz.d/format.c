@@ -99,7 +99,7 @@ static void try_value(const ZonedHeader *h, const uint8_t *header, uint32_t i,
     MUST(!entry.ext_valid || geo->zd_extension_size);
     MUST(!entry.ext_valid || (entry.cond != BLK_ZS_NOT_WP &&
                               entry.cond != BLK_ZS_EMPTY));
-    MUST(strcmp(zoned_cond_name(entry.cond), "unknown"));
+    MUST(strcmp(bdrv_zone_state_name(entry.cond), "unknown"));
     MUST(zoned_entry_encode(geo, i, &entry) == raw);
 }
 

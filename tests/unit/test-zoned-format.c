@@ -982,7 +982,7 @@ static void test_cond_name(void)
     };
 
     for (int i = 0; i < ARRAY_SIZE(names); i++) {
-        g_assert_cmpstr(zoned_cond_name(names[i].cond), ==, names[i].name);
+        g_assert_cmpstr(bdrv_zone_state_name(names[i].cond), ==, names[i].name);
     }
 }
 
