@@ -8,13 +8,6 @@
 # run: below seconds=300
 # run: below-long minutes=5 seconds=900 ROUNDS=8 PAUSE=10
 
-scrub() {
-    btrfs scrub start -B /mnt >/tmp/scrub 2>&1 &&
-        grep -q "no errors found" /tmp/scrub && return
-    cat /tmp/scrub
-    return 1
-}
-
 host_create() {
     check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=2G \
         -o zone_size=32M
@@ -41,12 +34,7 @@ keep() {
 
 # Btrfs, with fsync, and with all that the host does below it
 guest_load() {
-    modprobe btrfs
-    check "mkfs.btrfs" mkfs.btrfs -q -O zoned -m single -d single "$DISK"
-    check "mount" mount -t btrfs "$DISK" /mnt
-    mkdir /mnt/load
-    files write /mnt/load 1 60 0 >load &
-    load=$!
+    load_btrfs
     sleep 3
     keep full "back up"
     for _ in $(seq "${ROUNDS:-1}"); do
@@ -72,7 +60,7 @@ guest_load() {
     done
     sleep "${PAUSE:-2}"
     signal_writers TERM
-    wait $load
+    wait "$load"
     check "sync" sync -f /mnt
     notes | save moved
     check "scrub" scrub

@@ -13,13 +13,6 @@ mount_disk() {
     mount -t btrfs "$DISK" /mnt
 }
 
-scrub() {
-    btrfs scrub start -B /mnt >/tmp/scrub 2>&1 &&
-        grep -q "no errors found" /tmp/scrub && return
-    cat /tmp/scrub
-    return 1
-}
-
 sync_and_scrub() {
     sync -f /mnt && scrub
 }

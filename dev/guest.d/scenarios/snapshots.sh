@@ -28,19 +28,14 @@ there_and_back() {
 }
 
 guest_load() {
-    modprobe btrfs
-    check "mkfs.btrfs" mkfs.btrfs -q -O zoned -m single -d single "$DISK"
-    check "mount" mount -t btrfs "$DISK" /mnt
-    mkdir /mnt/load
-    files write /mnt/load 1 60 0 >load &
-    load=$!
+    load_btrfs
     sleep 2
     there_and_back human
     sleep 1
     there_and_back machine
     sleep 1
     signal_writers TERM
-    wait $load
+    wait "$load"
     sed -i 's/^add synced //' load
     check "the load had synced something" grep -q '^S ' load
     check "sync" sync -f /mnt

@@ -97,6 +97,25 @@ verify() {
     files verify <"$1.notes"
 }
 
+# load_btrfs: a new file system that is written, with fsync, until the writers get a
+# signal; what the load says is in the file `load`
+load_btrfs() {
+    modprobe btrfs
+    check "mkfs.btrfs" mkfs.btrfs -q -O zoned -m single -d single "$DISK"
+    check "mount" mount -t btrfs "$DISK" /mnt
+    mkdir /mnt/load
+    files write /mnt/load 1 60 0 >load &
+    load=$!
+}
+
+# scrub: all that btrfs has can be read, and is what was written
+scrub() {
+    btrfs scrub start -B /mnt >/tmp/scrub 2>&1 &&
+        grep -q "no errors found" /tmp/scrub && return
+    cat /tmp/scrub
+    return 1
+}
+
 # For scenarios with a file system: each has a function mount_disk.
 
 # fill_twice MEBIBYTES SECONDS: files `first` that are gone again, and `second`
