@@ -163,8 +163,7 @@ static uint64_t max_size(const ZonedGeometry *geo)
     return geo->zd_extension_size ? ZONED_MAX_SIZE_EXTENDED : ZONED_MAX_SIZE;
 }
 
-/* The most zones that a device like @geo can have. */
-static uint32_t max_zones(const ZonedGeometry *geo)
+uint32_t zoned_max_zones(const ZonedGeometry *geo)
 {
     return MAX(geo->nr_zones,
                MIN(max_size(geo) / geo->zone_size, ZONED_MAX_ZONES));
@@ -181,7 +180,7 @@ uint32_t zoned_header_max_zones(const ZonedHeader *h)
                    geo->zd_extension_size);
     }
     n = MIN(n, (INT64_MAX - h->data_offset) / geo->zone_size);
-    return MAX(geo->nr_zones, MIN(n, max_zones(geo)));
+    return MAX(geo->nr_zones, MIN(n, zoned_max_zones(geo)));
 }
 
 uint64_t zoned_header_min_file_size(const ZonedHeader *h)
@@ -195,7 +194,7 @@ uint64_t zoned_header_min_file_size(const ZonedHeader *h)
 void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo,
                        uint32_t reserve)
 {
-    uint32_t n = MIN((uint64_t)geo->nr_zones + reserve, max_zones(geo));
+    uint32_t n = MIN((uint64_t)geo->nr_zones + reserve, zoned_max_zones(geo));
     uint64_t table_end = ZONED_TABLE_OFFSET + table_size(n, ZONED_ENTRY_SIZE);
 
     *h = (ZonedHeader) {

@@ -105,6 +105,9 @@ uint64_t zoned_table_size(const ZonedGeometry *geo);
 /* Bytes of the table of extensions, rounded up to whole blocks. */
 uint64_t zoned_extension_table_size(const ZonedGeometry *geo);
 
+/* The most zones that a device like @geo can have, in any image. */
+uint32_t zoned_max_zones(const ZonedGeometry *geo);
+
 /*
  * The most zones that an image with header @h can have: its tables cannot move,
  * so they end before what is behind them.

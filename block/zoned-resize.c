@@ -47,7 +47,7 @@ static bool set_size(const BDRVZonedState *s, ZonedHeader *h, uint64_t size,
 {
     ZonedGeometry *geo = &h->geo;
     uint64_t nr_zones = size / geo->zone_size;
-    uint32_t max_zones = s->zones.max_zones;
+    uint64_t max_zones = s->zones.max_zones;
 
     if (nr_zones == 0) {
         error_setg(errp, "A zoned device keeps at least one whole zone, of %"
@@ -62,9 +62,10 @@ static bool set_size(const BDRVZonedState *s, ZonedHeader *h, uint64_t size,
     }
     if (nr_zones > max_zones) {
         error_setg(errp, "The zone table has no room for %" PRIu64 " zones: "
-                   "the device can have %u, which are %" PRIu64 " bytes; an "
-                   "image with more is made with zone_nr_spare", nr_zones,
-                   max_zones, max_zones * geo->zone_size);
+                   "the device can have %" PRIu64 ", which are %" PRIu64
+                   " bytes%s", nr_zones, max_zones, max_zones * geo->zone_size,
+                   nr_zones > zoned_max_zones(geo) ? ""
+                   : "; an image with more is made with zone_nr_spare");
         return false;
     }
     if (nr_zones < geo->nr_conv) {
