@@ -505,6 +505,7 @@ static void set_header(BDRVZonedState *s, const ZonedHeader *h)
     }
     s->header = *h;
     zoned_zones_resize(&s->zones, &h->geo);
+    zoned_rules_shrink(s);
 }
 
 int coroutine_fn zoned_co_commit_resize(BlockDriverState *bs,

@@ -388,18 +388,12 @@ static ZonedExclusion *find_exclusion(const ZonedInflight *in, uint32_t first,
     return NULL;
 }
 
-/*
- * Checks @w, to which nothing is an obstacle, and advances the write pointer.
- * Returns 0, an errno of zoned-zones.h, or -EAGAIN: it must commit before.
- * Called with the lock.
- */
-static inline int try_begin(BDRVZonedState *s, ZonedFlight *f, ZonedWrite *w)
+/* Checks @w, which no rule stops, and advances the write pointer. */
+static inline int try_begin_unruled(BDRVZonedState *s, ZonedFlight *f,
+                                    ZonedWrite *w)
 {
     int ret;
 
-    if (w->append) {
-        w->offset = zoned_zones_end(&s->zones, f->zone);
-    }
     if (zoned_commit_in_doubt(&s->commit)) {
         /* A mistake of the guest is no reason to commit. */
         ret = zoned_zones_may_write(&s->zones, f->zone, w->offset, w->bytes);
@@ -411,6 +405,39 @@ static inline int try_begin(BDRVZonedState *s, ZonedFlight *f, ZonedWrite *w)
     }
     w->opened = ret > 0;
     return 0;
+}
+
+/* The same for a device that has rules.  On its own, as it seldom has. */
+static __attribute__((noinline)) int try_begin_ruled(BDRVZonedState *s,
+                                                     ZonedFlight *f,
+                                                     ZonedWrite *w)
+{
+    int ret = zoned_zones_may_write(&s->zones, f->zone, w->offset, w->bytes);
+
+    if (ret == 0 && zoned_rules_stop_write(s, f->zone, w)) {
+        ret = -ECANCELED;
+    }
+    if (ret == 0) {
+        ret = try_begin_unruled(s, f, w);
+    }
+    if (ret == 0) {
+        zoned_rules_count_write(s, f->zone, w);
+    }
+    return ret;
+}
+
+/*
+ * Checks @w, to which nothing is an obstacle, and advances the write pointer.
+ * Returns 0; an errno of zoned-zones.h; -EAGAIN: it must commit before; or
+ * -ECANCELED: the zone fails before.  Called with the lock.
+ */
+static inline int try_begin(BDRVZonedState *s, ZonedFlight *f, ZonedWrite *w)
+{
+    if (w->append) {
+        w->offset = zoned_zones_end(&s->zones, f->zone);
+    }
+    return unlikely(s->rules.nr) ? try_begin_ruled(s, f, w)
+                                 : try_begin_unruled(s, f, w);
 }
 
 /* @w has begun.  Called with the lock. */

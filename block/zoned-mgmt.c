@@ -36,6 +36,7 @@ typedef struct Mgmt {
     ZonedExclusion ex;
     uint32_t next;              /* the zone that comes next */
     bool durable;               /* the result is to be made durable */
+    bool ruled;                 /* a zone has failed by a rule */
     GArray *emptied;            /* zones that a reset has emptied: ZonedRun */
 } Mgmt;
 
@@ -96,9 +97,15 @@ static int mgmt_zone(BDRVZonedState *s, Mgmt *m)
     if (m->all && zoned_zone_is_conv(&s->header.geo, i)) {
         return 0;
     }
+    if (m->op == BLK_ZO_RESET && zoned_rules_before_reset(s, i)) {
+        m->ruled = m->durable = true;
+    }
     ret = zoned_zones_mgmt(&s->zones, m->op, i, m->all);
     if (ret < 0) {
         return ret;
+    }
+    if (ret > 0 && m->op == BLK_ZO_RESET && zoned_rules_after_reset(s, i)) {
+        m->ruled = true;
     }
     m->durable |= mgmt_is_durable(&s->zones, m->op, i);
     return m->op == BLK_ZO_RESET && (ret > 0 || is_undiscarded(s, i));
@@ -292,8 +299,14 @@ static int coroutine_fn GRAPH_RDLOCK commit_reset(BlockDriverState *bs,
                                                   const Mgmt *m)
 {
     BDRVZonedState *s = bs->opaque;
-    int ret = zoned_co_commit_reset(bs, m->ex.first, m->next - 1);
+    int ret;
 
+    if (m->ruled) {
+        /* Data of a zone that has failed may not be in the file. */
+        ret = zoned_co_commit(bs);
+    } else {
+        ret = zoned_co_commit_reset(bs, m->ex.first, m->next - 1);
+    }
     if (ret < 0) {
         qemu_spin_lock(&s->lock);
         zoned_commit_doubt(&s->commit);

@@ -604,6 +604,40 @@ static int mgmt_make(ZonedZones *z, BlockZoneState cond, uint32_t i, bool all)
     return 1;
 }
 
+/* The condition of zone @i, with its data as it is, if it was usable. */
+static BlockZoneState cond_by_data(const ZonedZones *z, uint32_t i)
+{
+    uint64_t end = zoned_zones_end(z, i);
+
+    if (end == zoned_zone_cap_limit(&z->geo, i)) {
+        return BLK_ZS_FULL;
+    }
+    return zone_is_blank(z, i, end, zoned_zones_ext_valid(z, i))
+           ? BLK_ZS_EMPTY : BLK_ZS_CLOSED;
+}
+
+static int mgmt_restore(ZonedZones *z, uint32_t i, bool all)
+{
+    BlockZoneState cond = zoned_zones_cond(z, i);
+    int ret;
+
+    if (cond == BLK_ZS_NOT_WP) {
+        return all ? 0 : -EPERM;
+    }
+    if (cond != BLK_ZS_RDONLY && cond != BLK_ZS_OFFLINE) {
+        return 0;
+    }
+    cond = cond_by_data(z, i);
+    if (cond == BLK_ZS_CLOSED) {
+        ret = check_active_resource(z, i);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    change_zone(z, i, cond, zoned_zones_end(z, i));
+    return 1;
+}
+
 int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all)
 {
     switch (op) {
@@ -621,6 +655,8 @@ int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all)
         return mgmt_make(z, BLK_ZS_RDONLY, i, all);
     case BLK_ZO_MAKE_OFFLINE:
         return mgmt_make(z, BLK_ZS_OFFLINE, i, all);
+    case BLK_ZO_RESTORE:
+        return mgmt_restore(z, i, all);
     default:
         g_assert_not_reached();
     }
@@ -652,6 +688,8 @@ uint32_t zoned_zones_nr_affected(const ZonedZones *z, BlockZoneOp op)
     case BLK_ZO_MAKE_OFFLINE:
         return z->nr[BLK_ZS_EMPTY] + zoned_zones_nr_active(z) +
                z->nr[BLK_ZS_FULL] + z->nr[BLK_ZS_RDONLY];
+    case BLK_ZO_RESTORE:
+        return z->nr[BLK_ZS_RDONLY] + z->nr[BLK_ZS_OFFLINE];
     default:
         g_assert_not_reached();
     }

@@ -834,7 +834,9 @@ write_zone(BlockDriverState *bs, uint32_t i, ZonedWrite *w,
     if (w->bytes == 0) {
         return flags & BDRV_REQ_FUA ? zoned_host_error(bdrv_co_flush(bs)) : 0;
     }
-    ret = zoned_inflight_begin(bs, i, w);
+    while ((ret = zoned_inflight_begin(bs, i, w)) == -ECANCELED) {
+        zoned_rules_apply(bs, i);
+    }
     trace_zoned_write(bs, i, w->append, w->offset, w->bytes, ret);
     if (ret < 0) {
         return ret;
@@ -843,7 +845,11 @@ write_zone(BlockDriverState *bs, uint32_t i, ZonedWrite *w,
     if (ret == 0 && (flags & BDRV_REQ_FUA)) {
         ret = zoned_inflight_flush(bs, w);
     }
-    return zoned_inflight_end(bs, w, ret);
+    ret = zoned_inflight_end(bs, w, ret);
+    if (unlikely(w->ruled)) {
+        zoned_rules_end_write(bs, i, w, ret);
+    }
+    return ret;
 }
 
 /* Writes to conventional zones. */
@@ -1122,6 +1128,9 @@ static BlockDriver bdrv_zoned = {
     .bdrv_co_flush_to_os        = zoned_co_flush_to_os,
     .bdrv_co_zone_report        = zoned_co_zone_report,
     .bdrv_co_zone_mgmt          = zoned_co_zone_mgmt,
+    .bdrv_zone_add_rule         = zoned_rules_add,
+    .bdrv_zone_remove_rule      = zoned_rules_remove,
+    .bdrv_zone_rules            = zoned_rules_list,
     .bdrv_co_zone_append        = zoned_co_zone_append,
     .bdrv_co_zone_set_extension = zoned_co_zone_set_extension,
     .bdrv_co_zone_get_extensions = zoned_co_zone_get_extensions,

@@ -8,6 +8,7 @@
  * zoned-mgmt.c        zone management
  * zoned-resize.c      other sizes and limits of a device
  * zoned-inflight.c    the order of writes and zone operations
+ * zoned-rules.c       zones that fail at a moment of their own
  * zoned-zones.c       the zone state machine; pure
  * zoned-format.c      the image format; pure
  *
@@ -93,6 +94,8 @@ typedef struct ZonedWrite {
     bool opened;            /* it has opened its zone implicitly */
     bool written;           /* the data is in the file, a commit counts it */
     bool flushes;           /* waits for the data of those in front */
+    bool ruled;             /* its zone has a rule */
+    bool triggers;          /* ...by which that fails when it is done */
     bool done;              /* nothing is left to do, or it has failed */
     bool acknowledged;      /* @ret is the result of the write */
     ZonedWaiter waiter;
@@ -169,6 +172,27 @@ typedef struct ZonedCommit {
     bool header_in_doubt;
 } ZonedCommit;
 
+/* By which a zone fails, see BlockZoneRule. */
+typedef struct ZonedRule {
+    uint64_t id;                /* of this one alone */
+    uint32_t zone;
+    ZoneRuleTrigger trigger;
+    bool offline;               /* the zone becomes OFFLINE, not READ ONLY */
+    bool fail;                  /* what triggers it fails */
+    bool triggered;             /* the zone is about to fail */
+    uint64_t value;
+    uint64_t count;
+} ZonedRule;
+
+/* To find one takes a look at all, with the lock. */
+#define ZONED_MAX_RULES 256
+
+typedef struct ZonedRules {
+    uint32_t nr;
+    uint64_t last_id;
+    ZonedRule rule[ZONED_MAX_RULES];
+} ZonedRules;
+
 struct BDRVZonedState {
     /*
      * Changes only in zoned_co_commit_resize(), when no write and no operation
@@ -198,6 +222,7 @@ struct BDRVZonedState {
     ZonedZones zones;
     ZonedInflight inflight;
     ZonedCommit commit;
+    ZonedRules rules;
 
     /*
      * Zones that a reset has emptied, but could not make so durably: their
@@ -259,8 +284,9 @@ void zoned_inflight_destroy(ZonedInflight *in);
  * those who came first, checks the write, advances the write pointer.  After
  * success the caller writes the data and must then call zoned_inflight_end().
  * Takes the lock.
- * Returns 0, an errno of zoned-zones.h, or the error of a commit or of another
- * write of the same zone that this one relies on.
+ * Returns 0; an errno of zoned-zones.h; the error of a commit or of another
+ * write of the same zone that this one relies on; or -ECANCELED if the zone has
+ * to fail before: then the caller must call zoned_rules_apply() and try again.
  */
 int coroutine_fn GRAPH_RDLOCK
 zoned_inflight_begin(BlockDriverState *bs, uint32_t i, ZonedWrite *w);
@@ -385,6 +411,50 @@ zoned_co_zone_set_extension(BlockDriverState *bs, int64_t offset,
 int coroutine_fn GRAPH_RDLOCK
 zoned_co_zone_get_extensions(BlockDriverState *bs, int64_t offset,
                              unsigned int nr_zones, void *buf);
+
+/* zoned-rules.c */
+
+/*
+ * Has sequential zone @i failed by its rule, or does it before @w is written,
+ * which could begin otherwise?  Then the caller must call zoned_rules_apply()
+ * and begin it again.  Called with the lock.
+ */
+bool zoned_rules_stop_write(BDRVZonedState *s, uint32_t i, const ZonedWrite *w);
+
+/*
+ * @w has begun, in sequential zone @i.  If it has become @w->ruled, the caller
+ * must call zoned_rules_end_write() when it has ended.  Called with the lock.
+ */
+void zoned_rules_count_write(BDRVZonedState *s, uint32_t i, ZonedWrite *w);
+
+/* @w has ended with @ret.  Takes the lock. */
+void coroutine_fn GRAPH_RDLOCK
+zoned_rules_end_write(BlockDriverState *bs, uint32_t i, const ZonedWrite *w,
+                      int ret);
+
+/*
+ * Zone @i fails, if its rule says so; the rule is gone then.  If that cannot be
+ * made durable, a later commit does it.  Takes the lock.
+ */
+void coroutine_fn GRAPH_RDLOCK zoned_rules_apply(BlockDriverState *bs,
+                                                 uint32_t i);
+
+/*
+ * Zone @i, which is drained, is about to be reset, or has just been.  Returns
+ * true if it has failed by its rule.  Called with the lock.
+ */
+bool zoned_rules_before_reset(BDRVZonedState *s, uint32_t i);
+bool zoned_rules_after_reset(BDRVZonedState *s, uint32_t i);
+
+/* The device has become smaller.  Called with the lock. */
+void zoned_rules_shrink(BDRVZonedState *s);
+
+/* See BlockDriver.  Take the lock. */
+bool GRAPH_RDLOCK zoned_rules_add(BlockDriverState *bs, const BlockZoneRule *r,
+                                  Error **errp);
+bool GRAPH_RDLOCK zoned_rules_remove(BlockDriverState *bs, uint64_t offset,
+                                     Error **errp);
+BlockZoneRuleList *zoned_rules_list(BlockDriverState *bs);
 
 /* zoned-create.c */
 

@@ -327,6 +327,9 @@ static BlockZoneOp random_op(Model *m)
         BLK_ZO_FINISH, BLK_ZO_RESET, BLK_ZO_RESET, BLK_ZO_OFFLINE,
     };
 
+    if (pick(m, 100) == 0) {
+        return BLK_ZO_RESTORE;
+    }
     if (pick(m, 200) == 0) {
         return chance(m, 50) ? BLK_ZO_MAKE_RDONLY : BLK_ZO_MAKE_OFFLINE;
     }

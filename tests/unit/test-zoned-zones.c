@@ -171,6 +171,20 @@ static const Transition transitions[] = {
     { BLK_ZO_MAKE_OFFLINE, RDONLY, Y, 1, OFFLINE, 1, OFFLINE },
     { BLK_ZO_MAKE_OFFLINE, OFFLINE, N, 0, OFFLINE, 0, OFFLINE },
     { BLK_ZO_MAKE_OFFLINE, OFFLINE, Y, 0, OFFLINE, 0, OFFLINE },
+
+    { BLK_ZO_RESTORE, NOT_WP, Y,   -EPERM, NOT_WP, 0, NOT_WP },
+    { BLK_ZO_RESTORE, EMPTY,  N,   0,      EMPTY,  0, EMPTY },
+    { BLK_ZO_RESTORE, IOPEN,  N,   0,      IOPEN,  0, IOPEN },
+    { BLK_ZO_RESTORE, IOPEN,  Y,   0,      IOPEN,  0, IOPEN },
+    { BLK_ZO_RESTORE, EOPEN,  N,   0,      EOPEN,  0, EOPEN },
+    { BLK_ZO_RESTORE, EOPEN,  Y,   0,      EOPEN,  0, EOPEN },
+    { BLK_ZO_RESTORE, CLOSED, Y,   0,      CLOSED, 0, CLOSED },
+    { BLK_ZO_RESTORE, FULL,   N,   0,      FULL,   0, FULL },
+    { BLK_ZO_RESTORE, FULL,   Y,   0,      FULL,   0, FULL },
+    { BLK_ZO_RESTORE, RDONLY, N,   1,      EMPTY,  1, EMPTY },
+    { BLK_ZO_RESTORE, RDONLY, Y,   1,      CLOSED, 1, CLOSED },
+    { BLK_ZO_RESTORE, OFFLINE, N,  1,      EMPTY,  1, EMPTY },
+    { BLK_ZO_RESTORE, OFFLINE, Y,  1,      CLOSED, 1, CLOSED },
 };
 
 static void check_transition(const Transition *t, bool all, uint32_t limit)
@@ -242,6 +256,7 @@ static void test_transitions_complete(void)
     static const int ops[] = {
         WRITE, EXTEND, BLK_ZO_OPEN, BLK_ZO_CLOSE, BLK_ZO_FINISH, BLK_ZO_RESET,
         BLK_ZO_OFFLINE, BLK_ZO_MAKE_RDONLY, BLK_ZO_MAKE_OFFLINE,
+        BLK_ZO_RESTORE,
     };
 
     for (int o = 0; o < ARRAY_SIZE(ops); o++) {
@@ -661,6 +676,42 @@ static void test_all_others(void)
     }
 }
 
+/* A zone that is restored becomes what its data says, if it may be active. */
+static void test_restore(void)
+{
+    ZonedGeometry geo = geometry(10 * ZONE_SIZE, ZONE_SIZE, CAPACITY, 2, 0, 2);
+    g_autoptr(Device) d = device_new(&geo);
+
+    put(d, 2, RDONLY, CAPACITY);
+    put(d, 3, OFFLINE, SECTOR);
+    put(d, 4, OFFLINE, 0);
+    put(d, 5, RDONLY, SECTOR);
+    put(d, 6, CLOSED, SECTOR);
+    put(d, 7, OFFLINE, SECTOR);
+
+    g_assert_cmpint(zoned_zones_mgmt(&d->z, BLK_ZO_RESTORE, 2, false), ==, 1);
+    check_zone(d, 2, FULL, CAPACITY);
+    g_assert_cmpint(zoned_zones_mgmt(&d->z, BLK_ZO_RESTORE, 3, false), ==, 1);
+    check_zone(d, 3, CLOSED, SECTOR);
+
+    /* There are two active zones. */
+    g_assert_cmpint(zoned_zones_mgmt(&d->z, BLK_ZO_RESTORE, 5, false), ==,
+                    -EOVERFLOW);
+    check_zone(d, 5, RDONLY, SECTOR);
+    g_assert_cmpint(mgmt_all(d, BLK_ZO_RESTORE), ==, -EOVERFLOW);
+    check_zone(d, 4, EMPTY, 0);
+    check_zone(d, 7, OFFLINE, SECTOR);
+
+    /* One stops to be so, but may still be active in the image. */
+    g_assert_cmpint(zoned_zones_mgmt(&d->z, BLK_ZO_RESET, 6, false), ==, 1);
+    g_assert_cmpint(zoned_zones_mgmt(&d->z, BLK_ZO_RESTORE, 5, false), ==,
+                    -EAGAIN);
+    check_zone(d, 5, RDONLY, SECTOR);
+    zoned_zones_free_lingering(&d->z, 1);
+    g_assert_cmpint(zoned_zones_mgmt(&d->z, BLK_ZO_RESTORE, 5, false), ==, 1);
+    check_zone(d, 5, CLOSED, SECTOR);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -669,6 +720,7 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/zones/transitions/table", test_transitions);
     g_test_add_func("/zoned/zones/transitions/complete",
                     test_transitions_complete);
+    g_test_add_func("/zoned/zones/restore", test_restore);
     g_test_add_func("/zoned/zones/write/rules", test_write_rules);
     g_test_add_func("/zoned/zones/write/fill", test_fill);
     g_test_add_func("/zoned/zones/write/fill-closed", test_fill_closed);

@@ -114,7 +114,7 @@ void model_close(Model *m, uint32_t i)
 
 static int model_check_active(const Model *m, uint32_t i)
 {
-    if (m->max_active && m->zone[i].cond == EMPTY) {
+    if (m->max_active && !is_active(m->zone[i].cond)) {
         if (model_nr_active(m) >= m->max_active) {
             return -EOVERFLOW;
         }
@@ -200,6 +200,29 @@ int model_extend(Model *m, uint32_t i)
     return 0;
 }
 
+/* Sequential zone @i is no longer READ ONLY or OFFLINE. */
+static int model_restore(Model *m, uint32_t i)
+{
+    ModelZone *zone = &m->zone[i];
+    BlockZoneState to = EMPTY;
+    int ret;
+
+    if (zone->cond != RDONLY && zone->cond != OFFLINE) {
+        return 0;
+    }
+    if (zone->written == zone->capacity) {
+        to = FULL;
+    } else if (zone->written || zone->extended) {
+        ret = model_check_active(m, i);
+        if (ret < 0) {
+            return ret;
+        }
+        to = CLOSED;
+    }
+    model_change(m, i, to);
+    return 1;
+}
+
 int model_mgmt(Model *m, BlockZoneOp op, uint32_t i, bool all)
 {
     ModelZone *zone = &m->zone[i];
@@ -216,6 +239,9 @@ int model_mgmt(Model *m, BlockZoneOp op, uint32_t i, bool all)
         }
         model_change(m, i, to);
         return 1;
+    }
+    if (op == BLK_ZO_RESTORE && zone->cond != NOT_WP) {
+        return model_restore(m, i);
     }
     if (op == BLK_ZO_OFFLINE) {
         if (zone->cond == RDONLY) {
