@@ -10,6 +10,7 @@
 #include "qemu/qemu-print.h"
 #include "block/block.h"
 #include "block/block_int.h"
+#include "zone-changed.h"
 #include "zone-query.h"
 
 /* Entries of a reply */
@@ -42,29 +43,6 @@ static ZoneType zone_type(BlockZoneType type)
         return ZONE_TYPE_SEQUENTIAL_WRITE_REQUIRED;
     case BLK_ZT_SWP:
         return ZONE_TYPE_SEQUENTIAL_WRITE_PREFERRED;
-    }
-    g_assert_not_reached();
-}
-
-static ZoneCondition zone_condition(BlockZoneState state)
-{
-    switch (state) {
-    case BLK_ZS_NOT_WP:
-        return ZONE_CONDITION_NOT_WRITE_POINTER;
-    case BLK_ZS_EMPTY:
-        return ZONE_CONDITION_EMPTY;
-    case BLK_ZS_IOPEN:
-        return ZONE_CONDITION_IMPLICITLY_OPEN;
-    case BLK_ZS_EOPEN:
-        return ZONE_CONDITION_EXPLICITLY_OPEN;
-    case BLK_ZS_CLOSED:
-        return ZONE_CONDITION_CLOSED;
-    case BLK_ZS_RDONLY:
-        return ZONE_CONDITION_READ_ONLY;
-    case BLK_ZS_FULL:
-        return ZONE_CONDITION_FULL;
-    case BLK_ZS_OFFLINE:
-        return ZONE_CONDITION_OFFLINE;
     }
     g_assert_not_reached();
 }

@@ -38,6 +38,8 @@ typedef struct Mgmt {
     bool durable;               /* the result is to be made durable */
     bool ruled;                 /* a zone has failed by a rule */
     GArray *emptied;            /* zones that a reset has emptied: ZonedRun */
+    ZonedRun news;              /* from the first zone to tell of to the last */
+    BlockZoneState cond;        /* of the first; only there if news.end is */
 } Mgmt;
 
 /* Adds zone @i to @runs, whose zones all come before it. */
@@ -85,6 +87,39 @@ static bool is_undiscarded(const BDRVZonedState *s, uint32_t i)
     return s->undiscarded && test_bit(i, s->undiscarded);
 }
 
+/* Does who watches the disk want to hear of a zone that @op has changed? */
+static bool is_news(BlockZoneOp op)
+{
+    switch (op) {
+    case BLK_ZO_OFFLINE:
+    case BLK_ZO_MAKE_RDONLY:
+    case BLK_ZO_MAKE_OFFLINE:
+    case BLK_ZO_RESTORE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* There may be many zones that @m has changed: they are told of as one run. */
+static void note_news(const BDRVZonedState *s, Mgmt *m, uint32_t i)
+{
+    if (m->news.end == 0) {
+        m->news.start = zoned_zone_start(&s->header.geo, i);
+        m->cond = zoned_zones_cond(&s->zones, i);
+    }
+    m->news.end = zoned_zone_limit(&s->header.geo, i);
+}
+
+/* Even if it could not be made durable: zones are as a report shows them. */
+static void tell_news(BlockDriverState *bs, const Mgmt *m)
+{
+    if (m->news.end > 0) {
+        bdrv_zone_changed(bs, m->news.start, m->news.end - m->news.start,
+                          m->cond, m->op == BLK_ZO_OFFLINE);
+    }
+}
+
 /*
  * Applies @m to its next zone.  Returns 1 if a reset has emptied it, 0 if not,
  * or a negative errno.  Called with the lock.
@@ -99,6 +134,7 @@ static int mgmt_zone(BDRVZonedState *s, Mgmt *m)
     }
     if (m->op == BLK_ZO_RESET && zoned_rules_before_reset(s, i)) {
         m->ruled = m->durable = true;
+        note_news(s, m, i);
     }
     ret = zoned_zones_mgmt(&s->zones, m->op, i, m->all);
     if (ret < 0) {
@@ -106,8 +142,12 @@ static int mgmt_zone(BDRVZonedState *s, Mgmt *m)
     }
     if (ret > 0 && m->op == BLK_ZO_RESET && zoned_rules_after_reset(s, i)) {
         m->ruled = true;
+        note_news(s, m, i);
     }
     m->durable |= mgmt_is_durable(&s->zones, m->op, i);
+    if (ret > 0 && is_news(m->op)) {
+        note_news(s, m, i);
+    }
     return m->op == BLK_ZO_RESET && (ret > 0 || is_undiscarded(s, i));
 }
 
@@ -379,6 +419,7 @@ int coroutine_fn zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op,
     zoned_exclusion_end(bs, &m.ex);
 
     trace_zoned_mgmt(bs, op, m.ex.first, m.ex.last, ret, commit_ret);
+    tell_news(bs, &m);
     g_array_free(m.emptied, true);
     return commit_ret < 0 ? commit_ret : ret;
 }
