@@ -282,6 +282,7 @@ static void nvme_zoned_node_drained_end(void *opaque)
 
 static const BlockDevOps nvme_zoned_node_dev_ops = {
     .drained_end = nvme_zoned_node_drained_end,
+    .zone_changed_cb = nvme_zoned_node_zone_changed,
 };
 
 bool nvme_zoned_node_setup(NvmeNamespace *ns, Error **errp)
@@ -333,8 +334,7 @@ uint8_t nvme_zoned_node_zasl(NvmeCtrl *n)
     return zasl;
 }
 
-/* Has the guest enabled the controller, and not shut it down? */
-static bool is_in_use(const NvmeCtrl *n)
+bool nvme_zoned_node_in_use(const NvmeCtrl *n)
 {
     uint32_t csts = ldl_le_p(&n->bar.csts);
 
@@ -348,7 +348,7 @@ static bool is_used_elsewhere(NvmeCtrl *n, NvmeNamespace *ns)
         NvmeCtrl *other = nvme_subsys_ctrl(n->subsys, i);
 
         if (other && other != n && nvme_ns(other, nvme_nsid(ns)) == ns &&
-            is_in_use(other)) {
+            nvme_zoned_node_in_use(other)) {
             return true;
         }
     }
@@ -377,6 +377,8 @@ void nvme_zoned_node_unrealize(NvmeNamespace *ns)
         nvme_ns_drain(ns);
     }
     ns->zoned_node.close_wanted = false;
+    blk_set_dev_ops(ns->blkconf.blk, NULL, NULL);
+    nvme_zoned_node_notices_detach(ns);
     g_free(ns->zoned_node.reports);
     ns->zoned_node.reports = NULL;
     g_free(ns->id_ns_zoned);

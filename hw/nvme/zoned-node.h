@@ -76,6 +76,9 @@ void nvme_zoned_node_leave(NvmeCtrl *n);
  */
 void nvme_zoned_node_unrealize(NvmeNamespace *ns);
 
+/* Has the guest enabled the controller, and not shut it down? */
+bool nvme_zoned_node_in_use(const NvmeCtrl *n);
+
 /* Can the namespace be given this format?  It has but one. */
 uint16_t nvme_zoned_node_check_format(NvmeNamespace *ns, uint8_t lbaf,
                                       uint8_t pi);
@@ -139,5 +142,36 @@ NvmeZoneReports *nvme_zoned_node_reports_new(void);
 /* Zone Management Receive */
 uint16_t nvme_zoned_node_report(NvmeCtrl *n, NvmeRequest *req,
                                 const NvmeZoneReportArgs *args);
+
+/* zoned-node-notice.c */
+
+/* Says in Identify whether the guest can hear of zones that change. */
+void nvme_zoned_node_notices_start(NvmeCtrl *n);
+
+/*
+ * Before and after a reset of the controller.  The guest has to enable notices
+ * anew.  If it was the guest that has reset it, what it has not read of zones
+ * stays, and it is told again.
+ */
+void nvme_zoned_node_notices_stop(NvmeCtrl *n);
+void nvme_zoned_node_notices_reset(NvmeCtrl *n, NvmeResetType rst);
+
+/*
+ * Tells the guest of a list that it has not been told of, if it wants that and
+ * has a request out that can be completed.  To be called when either changes,
+ * and when events of this type are no longer masked.
+ */
+void nvme_zoned_node_notices_post(NvmeCtrl *n);
+
+/* The namespace is no longer attached to the controller, or to any. */
+void nvme_zoned_node_notices_forget(NvmeCtrl *n, uint32_t nsid);
+void nvme_zoned_node_notices_detach(NvmeNamespace *ns);
+
+/* The zone_changed_cb of BlockDevOps, for a namespace */
+void nvme_zoned_node_zone_changed(void *opaque, int64_t offset, int64_t bytes);
+
+/* The Changed Zone List log page of a zoned namespace, whatever its drive is */
+uint16_t nvme_zoned_node_changed_zones(NvmeCtrl *n, bool rae, uint32_t len,
+                                       uint64_t off, NvmeRequest *req);
 
 #endif /* HW_NVME_ZONED_NODE_H */
