@@ -431,6 +431,17 @@ void zoned_guest_assert_stat(ZonedGuest *g, const char *name, uint64_t value)
     }
 }
 
+uint64_t zoned_guest_refused(ZonedGuest *g, const char *reason)
+{
+    QDict *response = qtest_qmp(g->qts, "{ 'execute': 'query-block-zone-stats',"
+                                " 'arguments': { 'node-name': 'disk' } }");
+    QDict *stats = qdict_get_qdict(response, "return");
+    uint64_t value = qdict_get_int(qdict_get_qdict(stats, "refused"), reason);
+
+    qobject_unref(response);
+    return value;
+}
+
 uint32_t zoned_guest_config(ZonedGuest *g, size_t offset)
 {
     return qvirtio_config_readl(g->dev, offset);

@@ -173,6 +173,9 @@ uint64_t zoned_guest_stat(ZonedGuest *g, const char *name);
 /* It becomes @value: a guest may know of a request before it is counted. */
 void zoned_guest_assert_stat(ZonedGuest *g, const char *name, uint64_t value);
 
+/* How often something was refused for this reason, see BlockZoneRefusals. */
+uint64_t zoned_guest_refused(ZonedGuest *g, const char *reason);
+
 /* A number of the device's configuration: 32 bits at a byte of it */
 uint32_t zoned_guest_config(ZonedGuest *g, size_t offset);
 

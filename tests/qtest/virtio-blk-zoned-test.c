@@ -228,6 +228,7 @@ static void test_crossing(void)
     }
     zoned_guest_assert_stat(g, "invalid_rd_operations", 2 * (NR_ZONES - 2));
     zoned_guest_assert_stat(g, "invalid_wr_operations", NR_ZONES - 2);
+    g_assert_cmpuint(zoned_guest_refused(g, "boundary"), ==, NR_ZONES - 2);
     zoned_guest_assert_usable(g);
     zoned_guest_stop(g);
 }
@@ -447,6 +448,8 @@ static void test_write_zeroes(void)
 
         g_assert_cmpuint(zoned_guest_do(g, &req, NULL), ==, tests[i].status);
     }
+    g_assert_cmpuint(zoned_guest_refused(g, "boundary"), ==, 2);
+    g_assert_cmpuint(zoned_guest_refused(g, "unaligned"), ==, 1);
     zoned_guest_assert_usable(g);
     zoned_guest_stop(g);
 }
