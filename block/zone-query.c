@@ -61,8 +61,7 @@ static bool has_write_pointer(BlockZoneState state)
     }
 }
 
-/* Bytes of a sequential zone that were written */
-static uint64_t written(const BlockZoneDescriptor *zone)
+uint64_t zone_query_written(const BlockZoneDescriptor *zone)
 {
     uint64_t end = zone->data_end ?: zone->wp;
 
@@ -79,7 +78,7 @@ static bool continues_run(const ZoneQuery *q, const BlockZoneDescriptor *zone)
            zone->type == last->type && zone->state == last->state &&
            zone->ext_valid == last->ext_valid &&
            zone->wp - zone->start == last->wp - last->start &&
-           written(zone) == written(last);
+           zone_query_written(zone) == zone_query_written(last);
 }
 
 /* Returns false if the reply has no room for @zone. */
@@ -99,7 +98,7 @@ static bool add_zone(ZoneQuery *q, const BlockZoneDescriptor *zone)
             .has_write_pointer = has_write_pointer(zone->state),
             .write_pointer = zone->wp,
             .has_written = zone->type != BLK_ZT_CONV,
-            .written = written(zone),
+            .written = zone_query_written(zone),
             .extension = zone->ext_valid,
         };
         QAPI_LIST_APPEND(q->tail, q->run);

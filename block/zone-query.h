@@ -1,12 +1,16 @@
 /*
- * What is known of the zones of a node, as text for people
+ * What is known of the zones of a node, for QMP and as text for people
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #ifndef BLOCK_ZONE_QUERY_H
 #define BLOCK_ZONE_QUERY_H
 
+#include "block/block-common.h"
 #include "qapi/qapi-types-block-core.h"
+
+/* Bytes of a sequential zone that were written. */
+uint64_t zone_query_written(const BlockZoneDescriptor *zone);
 
 /* How many zones there are, of which condition.  Starts zeroed. */
 typedef struct ZoneSummary {

@@ -368,6 +368,17 @@ uint64_t zoned_inflight_acknowledged(BDRVZonedState *s, uint32_t i)
     return end;
 }
 
+void zoned_inflight_find(const BDRVZonedState *s, unsigned long *bits)
+{
+    const ZonedFlight *f;
+
+    QLIST_FOREACH(f, &s->inflight.flights, next) {
+        if (!QTAILQ_EMPTY(&f->writes)) {
+            set_bit(f->zone / ZONED_ZONES_PER_DIRTY_BIT, bits);
+        }
+    }
+}
+
 /*
  * The exclusion that came before @ticket and has a zone of @first to @last, or
  * NULL.  Called with the lock.

@@ -68,6 +68,16 @@ static uint64_t reported_wp(const ZonedZones *z, uint32_t i,
     return cond == BLK_ZS_FULL ? zoned_zone_limit(&z->geo, i) : end;
 }
 
+/* Zones @i to @i + @n - 1 change in this generation. */
+static void note_change(ZonedZones *z, uint32_t i, uint32_t n)
+{
+    uint32_t last = (i + n - 1) / ZONED_ZONES_PER_DIRTY_BIT;
+
+    for (uint32_t bit = i / ZONED_ZONES_PER_DIRTY_BIT; bit <= last; bit++) {
+        qatomic_set_u64(&z->changed[bit], z->generation);
+    }
+}
+
 /* Sets the words of @n zones of the same length, see zoned_zones_load_run(). */
 static void set_words(ZonedZones *z, uint32_t i, uint32_t n,
                       BlockZoneState cond, uint64_t end, bool ext_valid)
@@ -80,6 +90,7 @@ static void set_words(ZonedZones *z, uint32_t i, uint32_t n,
     uint64_t *zones = &z->zone[i];
     uint64_t *wps = &z->wp[i];
 
+    note_change(z, i, n);
     for (uint32_t j = 0; j < n; j++) {
         qatomic_set_u64(&zones[j], word);
         wps[j] = wp;
@@ -138,6 +149,8 @@ static void change_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
 bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo,
                       uint32_t max_zones, uint64_t *wp)
 {
+    uint32_t max_bits = DIV_ROUND_UP(max_zones, ZONED_ZONES_PER_DIRTY_BIT);
+
     *z = (ZonedZones) {
         .geo = *geo,
         .max_zones = max_zones,
@@ -145,11 +158,14 @@ bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo,
         .lru_first = LRU_NONE,
         .lru_last = LRU_NONE,
         .zone = g_try_new(uint64_t, max_zones),
-        .dirty = bitmap_try_new(DIV_ROUND_UP(max_zones,
-                                             ZONED_ZONES_PER_DIRTY_BIT)),
+        .dirty = bitmap_try_new(max_bits),
+        .generation = 1,
+        .changed = g_try_new0(uint64_t, max_bits),
+        .noted = bitmap_try_new(max_bits),
         .lru = geo->max_open ? g_try_new(ZonedLruLink, max_zones) : NULL,
     };
-    if (!z->zone || !z->dirty || (geo->max_open && !z->lru)) {
+    if (!z->zone || !z->dirty || !z->changed || !z->noted ||
+        (geo->max_open && !z->lru)) {
         zoned_zones_destroy(z);
         return false;
     }
@@ -160,6 +176,8 @@ void zoned_zones_destroy(ZonedZones *z)
 {
     g_clear_pointer(&z->zone, g_free);
     g_clear_pointer(&z->dirty, g_free);
+    g_clear_pointer(&z->changed, g_free);
+    g_clear_pointer(&z->noted, g_free);
     g_clear_pointer(&z->lru, g_free);
 }
 
@@ -172,6 +190,26 @@ void zoned_zones_mark_all_dirty(ZonedZones *z)
 {
     z->nr_dirty = nr_dirty_bits(z);
     bitmap_set(z->dirty, 0, z->nr_dirty);
+}
+
+void zoned_zones_note_dirty(ZonedZones *z, uint32_t bit)
+{
+    if (!test_and_set_bit(bit, z->dirty)) {
+        z->nr_dirty++;
+    }
+    qatomic_set_u64(&z->changed[bit], z->generation);
+    set_bit(bit, z->noted);
+}
+
+uint64_t zoned_zones_end_generation(ZonedZones *z)
+{
+    bitmap_zero(z->noted, nr_dirty_bits(z));
+    return z->generation++;
+}
+
+uint64_t zoned_zones_last_change(const ZonedZones *z, uint32_t bit)
+{
+    return qatomic_read_u64(&z->changed[bit]);
 }
 
 bool zoned_zones_is_dirty(const ZonedZones *z)
@@ -191,6 +229,7 @@ uint32_t zoned_zones_take_dirty(ZonedZones *z, unsigned long *blocks,
     bitmap_clear(blocks, 0, start);
     bitmap_clear(blocks, end, nr - end);
     bitmap_clear(z->dirty, start, end - start);
+    bitmap_clear(z->noted, start, end - start);
     z->nr_dirty = bitmap_count_one(z->dirty, nr);
     return nr_dirty - z->nr_dirty;
 }
@@ -227,8 +266,11 @@ void zoned_zones_resize(ZonedZones *z, const ZonedGeometry *geo)
 
     assert(geo->nr_zones == z->nr_loaded);
     z->geo = *geo;
+    /* For those who watch it is another device. */
+    note_change(z, 0, geo->nr_zones);
     if (nr_dirty_bits(z) < old_bits) {
         bitmap_clear(z->dirty, nr_dirty_bits(z), old_bits - nr_dirty_bits(z));
+        bitmap_clear(z->noted, nr_dirty_bits(z), old_bits - nr_dirty_bits(z));
     } else {
         /* Its block may have been written before there were the new zones. */
         bitmap_set(z->dirty, first_bit, nr_dirty_bits(z) - first_bit);
@@ -280,6 +322,7 @@ void zoned_zones_begin_load(ZonedZones *z)
         }
     }
     bitmap_zero(z->dirty, nr_dirty_bits(z));
+    bitmap_zero(z->noted, nr_dirty_bits(z));
     z->nr_dirty = 0;
     z->nr_lingering = 0;
 }

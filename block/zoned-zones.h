@@ -6,8 +6,9 @@
  * changes the condition of a zone.
  *
  * The caller serializes all calls (the driver holds its lock), except for
- * zoned_zones_cond(), zoned_zones_end(), zoned_zones_ext_valid() and
- * zoned_zones_describe(), which may be called any time.
+ * zoned_zones_cond(), zoned_zones_end(), zoned_zones_ext_valid(),
+ * zoned_zones_describe() and zoned_zones_last_change(), which may be called any
+ * time.
  *
  * A zone may have a descriptor extension: bytes that the image holds, and that
  * are valid from when they are set until the zone is reset.  A zone with a
@@ -97,6 +98,20 @@ typedef struct ZonedZones {
      */
     unsigned long *dirty;
     uint32_t nr_dirty;
+
+    /*
+     * For those who watch the zones, time is divided into generations, which
+     * are numbered from 1 on.  For the zones of each dirty bit, the last one in
+     * which one of them has changed.
+     */
+    uint64_t generation;
+    uint64_t *changed;
+
+    /*
+     * The dirty bits that are set and whose zones have changed in this
+     * generation: of these, a further write has nothing to note.
+     */
+    unsigned long *noted;
 } ZonedZones;
 
 /*
@@ -258,6 +273,18 @@ uint32_t zoned_zones_take_dirty(ZonedZones *z, unsigned long *blocks,
 /* What zoned_zones_take_dirty() has put into @blocks is dirty again. */
 void zoned_zones_untake_dirty(ZonedZones *z, const unsigned long *blocks);
 
+/*
+ * Ends the generation, and returns its number.  What changes from now on
+ * belongs to a later one.
+ */
+uint64_t zoned_zones_end_generation(ZonedZones *z);
+
+/*
+ * The generation in which a zone of dirty bit @bit has changed last.  A write
+ * counts when it ends, not when it begins.
+ */
+uint64_t zoned_zones_last_change(const ZonedZones *z, uint32_t bit);
+
 /* Zones whose active resource lingers, see @nr_lingering. */
 uint32_t zoned_zones_nr_lingering(const ZonedZones *z);
 
@@ -292,11 +319,16 @@ static inline bool zoned_zones_ext_valid(const ZonedZones *z, uint32_t i)
     return qatomic_read_u64(&z->zone[i]) & ZONED_EXT_VALID;
 }
 
-/* Marks the dirty bit that covers zone @i. */
+/* Sets dirty bit @bit, and notes that its zones have changed. */
+void zoned_zones_note_dirty(ZonedZones *z, uint32_t bit);
+
+/* Marks the dirty bit that covers zone @i.  Each write does this. */
 static inline void zoned_zones_mark_dirty(ZonedZones *z, uint32_t i)
 {
-    if (!test_and_set_bit(i / ZONED_ZONES_PER_DIRTY_BIT, z->dirty)) {
-        z->nr_dirty++;
+    uint32_t bit = i / ZONED_ZONES_PER_DIRTY_BIT;
+
+    if (!test_bit(bit, z->noted)) {
+        zoned_zones_note_dirty(z, bit);
     }
 }
 

@@ -342,6 +342,15 @@ static void zoned_free(BlockDriverState *bs)
     g_clear_pointer(&bs->wps, g_free);
 }
 
+/*
+ * A number that another opening of the image is not likely to have; a double
+ * can hold it.
+ */
+static uint64_t random_generation(void)
+{
+    return (uint64_t)g_random_int() << 20 | g_random_int_range(0, 1 << 20);
+}
+
 /* Allocates the state of all zones. */
 static int zoned_alloc(BlockDriverState *bs, Error **errp)
 {
@@ -359,6 +368,7 @@ static int zoned_alloc(BlockDriverState *bs, Error **errp)
         zoned_free(bs);
         return -ENOMEM;
     }
+    s->first_generation = random_generation();
     qemu_co_mutex_init(&bs->wps->colock);
     qemu_spin_init(&s->lock);
     zoned_commit_init(&s->commit);
@@ -994,6 +1004,43 @@ zoned_co_zone_report(BlockDriverState *bs, int64_t offset,
     return 0;
 }
 
+static int coroutine_fn GRAPH_RDLOCK
+zoned_co_zone_changes(BlockDriverState *bs, uint64_t since,
+                      BlockZoneChanges *changes)
+{
+    BDRVZonedState *s = bs->opaque;
+    uint32_t nr_bits = DIV_ROUND_UP(s->zones.max_zones,
+                                    ZONED_ZONES_PER_DIRTY_BIT);
+    g_autofree unsigned long *bits = bitmap_new(nr_bits);
+    uint64_t generation;
+
+    qemu_spin_lock(&s->lock);
+    generation = zoned_zones_end_generation(&s->zones);
+    /* The state machine does not know of writes that have not ended. */
+    zoned_inflight_find(s, bits);
+    *changes = (BlockZoneChanges) {
+        .generation = s->first_generation + generation,
+        .nr_open = zoned_zones_nr_open(&s->zones),
+        .nr_active = zoned_zones_nr_active(&s->zones),
+    };
+    qemu_spin_unlock(&s->lock);
+
+    /* In this opening, they are counted from 1 on. */
+    since -= s->first_generation;
+    if (since == 0 || since >= generation) {
+        return 0;
+    }
+    for (uint32_t bit = 0; bit < nr_bits; bit++) {
+        if (zoned_zones_last_change(&s->zones, bit) > since) {
+            set_bit(bit, bits);
+        }
+    }
+    changes->changed = g_steal_pointer(&bits);
+    changes->nr_bits = nr_bits;
+    changes->zones_per_bit = ZONED_ZONES_PER_DIRTY_BIT;
+    return 0;
+}
+
 /* Is an append of @bytes to the zone at @offset one that a device may take? */
 static int check_append(const ZonedGeometry *geo, int64_t offset,
                         uint64_t bytes)
@@ -1127,6 +1174,7 @@ static BlockDriver bdrv_zoned = {
     .bdrv_co_block_status       = zoned_co_block_status,
     .bdrv_co_flush_to_os        = zoned_co_flush_to_os,
     .bdrv_co_zone_report        = zoned_co_zone_report,
+    .bdrv_co_zone_changes       = zoned_co_zone_changes,
     .bdrv_co_zone_mgmt          = zoned_co_zone_mgmt,
     .bdrv_zone_add_rule         = zoned_rules_add,
     .bdrv_zone_remove_rule      = zoned_rules_remove,

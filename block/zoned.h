@@ -204,6 +204,9 @@ struct BDRVZonedState {
     /* @header is not what is in the file, which is damaged; for a check only */
     bool header_rebuilt;
 
+    /* What the generations of this opening are called: more by this. */
+    uint64_t first_generation;
+
     /* Byte of the file at which the image starts (option "offset"). */
     uint64_t base;
 
@@ -313,6 +316,12 @@ int coroutine_fn zoned_inflight_end(BlockDriverState *bs, ZonedWrite *w,
  * Called with the lock.
  */
 uint64_t zoned_inflight_stable(const BDRVZonedState *s, uint32_t i);
+
+/*
+ * Sets in @bits the dirty bits of zones that have writes in flight.  Called
+ * with the lock.
+ */
+void zoned_inflight_find(const BDRVZonedState *s, unsigned long *bits);
 
 /*
  * The byte of the device up to which all writes to zone @i are acknowledged.

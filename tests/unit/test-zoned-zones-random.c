@@ -77,6 +77,7 @@ static void step_commit_fail(Model *m)
         zone->stopped_before = 0;
         zoned_zones_mark_dirty(&m->device->z, i);
         m->dirty[i / ZONED_ZONES_PER_DIRTY_BIT] = true;
+        model_note_change(m, i);
     }
     m->committing = false;
 }
@@ -106,6 +107,7 @@ static void complete_write(Model *m, uint32_t i)
         model_change(m, i, FULL);
     }
     m->dirty[i / ZONED_ZONES_PER_DIRTY_BIT] = true;
+    model_note_change(m, i);
 }
 
 /* Write number @n in flight to zone @i fails, and those behind it. */
@@ -263,18 +265,42 @@ static void step_mgmt_all(Model *m, BlockZoneOp op)
     }
 }
 
+/* Somebody asks what has changed, and may or may not remember what he saw. */
+static void step_generation(Model *m)
+{
+    doing(m, "generation ends");
+    MUST_BE(m, "generation", 0, zoned_zones_end_generation(&m->device->z),
+            m->generation);
+    if (chance(m, 50)) {
+        model_see(m, m->generation);
+    }
+    m->generation++;
+}
+
+/* The device begins anew with its generations. */
+static void new_device(Model *m)
+{
+    ZonedGeometry geo = m->device->z.geo;
+
+    device_free(m->device);
+    m->device = device_new(&geo);
+    m->generation = 1;
+    for (uint32_t i = 0; i < m->nr_zones; i++) {
+        model_note_change(m, i);
+    }
+    model_see(m, 0);
+}
+
 /* The image is closed, or lost its power, and is opened again. */
 static void step_reopen(Model *m)
 {
     bool keep_open = chance(m, 50);
-    ZonedGeometry geo = m->device->z.geo;
     uint32_t nr_open = 0;
 
     m->committing = false;
     doing(m, "reopen, zones %s open", keep_open ? "stay" : "do not stay");
     if (chance(m, 50)) {
-        device_free(m->device);
-        m->device = device_new(&geo);
+        new_device(m);
     }
     zoned_zones_begin_load(&m->device->z);
     memset(m->dirty, 0, m->nr_zones / ZONED_ZONES_PER_DIRTY_BIT + 1);
@@ -299,6 +325,7 @@ static void step_reopen(Model *m)
             zoned_zones_load(&m->device->z, i, zone->cond,
                              zone->start + zone->written, zone->extended,
                              keep_open);
+            model_note_change(m, i);
         }
 
         if (zone->cond == IOPEN || zone->cond == EOPEN) {
@@ -380,6 +407,8 @@ static void random_step(Model *m)
         }
     } else if (kind < 997) {
         step_reopen(m);
+    } else {
+        step_generation(m);
     }
     if (m->nr_zones > SMALL_DEVICE) {
         model_compare_zone(m, i);

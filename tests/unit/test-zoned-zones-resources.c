@@ -616,6 +616,65 @@ static void test_dirty_implicit_close(void)
     check_zone(d, 0, CLOSED, SECTOR);
 }
 
+/*
+ * What changes after a generation has ended belongs to a later one, whether it
+ * is dirty already or not.
+ */
+static void test_generation(void)
+{
+    const uint32_t n = ZONED_ZONES_PER_DIRTY_BIT;
+    ZonedGeometry geo = geometry(3 * n * 4096, 4096, 4096, 1, 0, 0);
+    g_autoptr(Device) d = device_new(&geo);
+    unsigned long blocks[BITS_TO_LONGS(3)];
+
+    for (uint32_t bit = 0; bit < 3; bit++) {
+        g_assert_cmpuint(zoned_zones_last_change(&d->z, bit), ==, 1);
+    }
+    g_assert_cmpuint(zoned_zones_end_generation(&d->z), ==, 1);
+    g_assert_cmpuint(zoned_zones_last_change(&d->z, 1), ==, 1);
+
+    /* A zone that is dirty changes again. */
+    write_zone(d, n, SECTOR);
+    g_assert_cmpuint(zoned_zones_last_change(&d->z, 1), ==, 2);
+    g_assert_cmpuint(zoned_zones_end_generation(&d->z), ==, 2);
+    write_zone(d, n, SECTOR);
+    g_assert_cmpuint(zoned_zones_last_change(&d->z, 1), ==, 3);
+    device_check_derived(d);
+
+    /* A commit is no change, and one that fails is none either. */
+    g_assert_cmpuint(zoned_zones_end_generation(&d->z), ==, 3);
+    g_assert_cmpuint(zoned_zones_take_dirty(&d->z, blocks, 0, 3 * n - 1), ==,
+                     1);
+    zoned_zones_untake_dirty(&d->z, blocks);
+    zoned_zones_mark_all_dirty(&d->z);
+    g_assert_cmpuint(zoned_zones_last_change(&d->z, 1), ==, 3);
+    device_check_derived(d);
+
+    /* What is dirty because of that is noted when it is written. */
+    write_zone(d, 2 * n, SECTOR);
+    write_zone(d, n, SECTOR);
+    g_assert_cmpuint(zoned_zones_last_change(&d->z, 0), ==, 1);
+    g_assert_cmpuint(zoned_zones_last_change(&d->z, 1), ==, 4);
+    g_assert_cmpuint(zoned_zones_last_change(&d->z, 2), ==, 4);
+    device_check_derived(d);
+
+    /* Within a generation, what a commit has taken is dirty again. */
+    zoned_zones_take_dirty(&d->z, blocks, n, 2 * n - 1);
+    write_zone(d, n, SECTOR);
+    g_assert_true(test_bit(1, d->z.dirty));
+    device_check_derived(d);
+
+    /* Another image: whatever is in it, it has changed. */
+    g_assert_cmpuint(zoned_zones_end_generation(&d->z), ==, 4);
+    zoned_zones_begin_load(&d->z);
+    for (uint32_t i = 0; i < 3 * n; i++) {
+        zoned_zones_load_new(&d->z, i);
+    }
+    for (uint32_t bit = 0; bit < 3; bit++) {
+        g_assert_cmpuint(zoned_zones_last_change(&d->z, bit), ==, 5);
+    }
+}
+
 /* A device of @n zones of 4 KiB that can get three blocks of them */
 static Device *growing_device(uint32_t n, uint32_t max_open)
 {
@@ -677,6 +736,32 @@ static void test_resize(void)
     g_assert_cmpuint(d->z.nr[EMPTY], ==, n - 3);
     check_zone(d, n - 1, FULL, 4096);
     check_zone(d, n - 3, IOPEN, 2 * SECTOR);
+}
+
+/* With another number of zones, it is another device for those who watch it. */
+static void test_resize_generation(void)
+{
+    const uint32_t n = ZONED_ZONES_PER_DIRTY_BIT;
+    g_autoptr(Device) d = growing_device(2 * n, 0);
+
+    g_assert_cmpuint(zoned_zones_end_generation(&d->z), ==, 1);
+    resize(d, 2 * n + 1);
+    for (uint32_t bit = 0; bit < 3; bit++) {
+        g_assert_cmpuint(zoned_zones_last_change(&d->z, bit), ==, 2);
+    }
+    write_zone(d, 2 * n, SECTOR);
+    g_assert_cmpint(mgmt(d, BLK_ZO_RESET, 2 * n), ==, 1);
+    g_assert_cmpuint(zoned_zones_end_generation(&d->z), ==, 2);
+    resize(d, 2 * n - 1);
+    for (uint32_t bit = 0; bit < 2; bit++) {
+        g_assert_cmpuint(zoned_zones_last_change(&d->z, bit), ==, 3);
+    }
+    /* The zone that was gone is written like any other. */
+    resize(d, 2 * n + 1);
+    g_assert_cmpuint(zoned_zones_end_generation(&d->z), ==, 3);
+    write_zone(d, 2 * n, SECTOR);
+    g_assert_cmpuint(zoned_zones_last_change(&d->z, 2), ==, 4);
+    device_check_derived(d);
 }
 
 /* Who has waited for a zone that has gone is refused, and takes nothing. */
@@ -743,6 +828,8 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/zones/dirty/implicit-close",
                     test_dirty_implicit_close);
     g_test_add_func("/zoned/zones/resize/zones", test_resize);
+    g_test_add_func("/zoned/zones/generation", test_generation);
+    g_test_add_func("/zoned/zones/resize/generation", test_resize_generation);
     g_test_add_func("/zoned/zones/resize/late", test_resize_late);
     g_test_add_func("/zoned/zones/resize/limits", test_set_limits);
     return g_test_run();

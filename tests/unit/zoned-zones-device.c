@@ -61,9 +61,11 @@ int mgmt_all(Device *d, BlockZoneOp op)
 
 void device_clear_dirty(Device *d)
 {
-    bitmap_zero(d->z.dirty, DIV_ROUND_UP(d->z.geo.nr_zones,
-                                         ZONED_ZONES_PER_DIRTY_BIT));
-    d->z.nr_dirty = 0;
+    uint32_t n = d->z.geo.nr_zones;
+    g_autofree unsigned long *taken =
+        bitmap_new(DIV_ROUND_UP(n, ZONED_ZONES_PER_DIRTY_BIT));
+
+    zoned_zones_take_dirty(&d->z, taken, 0, n - 1);
 }
 
 void device_check_derived(Device *d)
@@ -128,6 +130,12 @@ void device_check_derived(Device *d)
     for (uint32_t b = 0;
          b < DIV_ROUND_UP(geo->nr_zones, ZONED_ZONES_PER_DIRTY_BIT); b++) {
         dirty += test_bit(b, z->dirty);
+        if (test_bit(b, z->noted)) {
+            g_assert_true(test_bit(b, z->dirty));
+            g_assert_cmpuint(zoned_zones_last_change(z, b), ==,
+                             z->generation);
+        }
+        g_assert_cmpuint(zoned_zones_last_change(z, b), <=, z->generation);
     }
     g_assert_cmpuint(z->nr_dirty, ==, dirty);
 }

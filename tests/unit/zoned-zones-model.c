@@ -32,6 +32,13 @@ void model_init(Model *m, const ZonedGeometry *geo)
     m->zone = g_new0(ModelZone, m->nr_zones);
     m->dirty = g_new0(bool, m->nr_zones / ZONED_ZONES_PER_DIRTY_BIT + 1);
     m->committing = false;
+    m->last_change = g_new0(uint64_t,
+                            m->nr_zones / ZONED_ZONES_PER_DIRTY_BIT + 1);
+    m->generation = 1;
+    m->seen = g_new0(BlockZoneDescriptor, m->nr_zones);
+    for (uint32_t i = 0; i < m->nr_zones; i++) {
+        model_note_change(m, i);
+    }
     for (uint32_t i = 0; i < m->nr_zones; i++) {
         ModelZone *zone = &m->zone[i];
 
@@ -55,6 +62,7 @@ void model_init(Model *m, const ZonedGeometry *geo)
     }
     g_assert_cmphex(start, ==, geo->size);
     m->device = device_new(geo);
+    model_see(m, 0);
 }
 
 void model_destroy(Model *m)
@@ -62,6 +70,21 @@ void model_destroy(Model *m)
     device_free(m->device);
     g_free(m->zone);
     g_free(m->dirty);
+    g_free(m->last_change);
+    g_free(m->seen);
+}
+
+void model_note_change(Model *m, uint32_t i)
+{
+    m->last_change[i / ZONED_ZONES_PER_DIRTY_BIT] = m->generation;
+}
+
+void model_see(Model *m, uint64_t generation)
+{
+    m->seen_generation = generation;
+    for (uint32_t i = 0; i < m->nr_zones; i++) {
+        zoned_zones_describe(&m->device->z, i, &m->seen[i]);
+    }
 }
 
 static uint32_t model_nr(const Model *m, BlockZoneState cond)
@@ -103,6 +126,7 @@ void model_change(Model *m, uint32_t i, BlockZoneState cond)
     }
     zone->cond = cond;
     m->dirty[i / ZONED_ZONES_PER_DIRTY_BIT] = true;
+    model_note_change(m, i);
 }
 
 void model_close(Model *m, uint32_t i)
@@ -331,6 +355,32 @@ void model_compare_zone(const Model *m, uint32_t i)
     MUST_BE(m, "end of data", i, desc.data_end, zone->start + zone->written);
 }
 
+static bool is_same(const BlockZoneDescriptor *a, const BlockZoneDescriptor *b)
+{
+    return a->wp == b->wp && a->data_end == b->data_end &&
+           a->state == b->state && a->ext_valid == b->ext_valid;
+}
+
+/* What has changed is known, but for writes that have not ended. */
+static void compare_generations(const Model *m)
+{
+    const ZonedZones *z = &m->device->z;
+
+    for (uint32_t i = 0; i < m->nr_zones; i++) {
+        uint32_t bit = i / ZONED_ZONES_PER_DIRTY_BIT;
+        BlockZoneDescriptor desc;
+
+        MUST_BE(m, "last change", i, zoned_zones_last_change(z, bit),
+                m->last_change[bit]);
+        zoned_zones_describe(z, i, &desc);
+        if (m->zone[i].nr_in_flight == 0 && !is_same(&desc, &m->seen[i]) &&
+            zoned_zones_last_change(z, bit) <= m->seen_generation) {
+            model_fail(m, "zone %u has changed since generation %" PRIu64, i,
+                       m->seen_generation);
+        }
+    }
+}
+
 static void compare_counts(const Model *m)
 {
     const ZonedZones *z = &m->device->z;
@@ -372,4 +422,5 @@ void model_compare(const Model *m)
     }
     device_check_derived(m->device);
     compare_counts(m);
+    compare_generations(m);
 }

@@ -53,6 +53,14 @@ typedef struct Model {
     ModelZone *zone;
     bool *dirty;
     bool committing;
+
+    /* By dirty bit, the generation in which a zone has changed last */
+    uint64_t *last_change;
+    uint64_t generation;
+
+    /* What all zones were when a generation ended, and which */
+    BlockZoneDescriptor *seen;
+    uint64_t seen_generation;
     uint64_t clock;
 
     Device *device;
@@ -74,6 +82,12 @@ model_fail(const Model *m, const char *fmt, ...);
 /* A model of a device with geometry @geo, and the device. */
 void model_init(Model *m, const ZonedGeometry *geo);
 void model_destroy(Model *m);
+
+/* Zone @i changes in this generation. */
+void model_note_change(Model *m, uint32_t i);
+
+/* Notes what all zones are now, at the end of @generation. */
+void model_see(Model *m, uint64_t generation);
 
 /* Zone @i gets the condition @cond; or is closed. */
 void model_change(Model *m, uint32_t i, BlockZoneState cond);
