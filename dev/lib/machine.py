@@ -199,6 +199,7 @@ class Machine:
         names = '\n'.join(str(p.relative_to(step)) for p in step.rglob('*'))
         with open(folder / 'initrd', 'wb') as out:
             out.write((self.kit / 'initramfs').read_bytes())
+            out.write((self.kit / 'modules').read_bytes())
             if boot.fio:
                 out.write((GUEST / 'fio' / 'initramfs').read_bytes())
             out.flush()
