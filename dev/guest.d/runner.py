@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import List, Optional, Tuple
 
 import tap
-from machine import GUEST, Boot, Cut, Machine, Seen, has_booted, is_ready
+from machine import (
+    GUEST, Boot, Cut, Kernel, Machine, Seen, has_booted, is_ready)
 from scenario import PARTS, Scenario, Step
 
 
@@ -54,16 +55,17 @@ class Run:
     """One run of a scenario."""
 
     def __init__(self, scenario: Scenario, args: argparse.Namespace,
-                 kernel: str) -> None:
+                 kernel: Kernel) -> None:
         self.args = args
         self.scenario = scenario
-        self.machine = Machine(args.programs, kernel)
-        self.kernel = f'kernel {self.machine.version}'
+        self.machine = Machine(args.programs, kernel, args.gdb)
+        self.kernel = f'kernel {kernel.version}'
         qemu = (args.programs / 'qemu-system-x86_64').resolve()
         self.folder: Path = \
             GUEST / 'runs' / qemu.parent.name / scenario.name
-        if kernel != 'stable':
-            self.folder = self.folder.with_name(f'{scenario.name}-{kernel}')
+        if kernel.name != 'stable':
+            self.folder = self.folder.with_name(
+                f'{scenario.name}-{kernel.name}')
         self.counts: 'Counter[str]' = Counter()
         self.started = time.monotonic()
 
@@ -183,7 +185,7 @@ class Run:
 
     def _host_step(self, step: Step, console: Path) -> Tuple[List[str], int]:
         """Run a step on the host. Returns (result lines, exit status)."""
-        env = dict(self.machine.env, GUEST_KIT=str(self.machine.kit))
+        env = dict(self.machine.env, GUEST_KIT=str(self.machine.kernel.kit))
         with open(console, 'w', encoding='utf-8') as out:
             done = subprocess.run(
                 ['bash', '-c', self._script(step)], cwd=self.folder, env=env,

@@ -4,7 +4,7 @@
 import re
 import shlex
 from pathlib import Path
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Set
 
 PARTS = Path(__file__).resolve().parent
 SCENARIOS = PARTS / 'scenarios'
@@ -63,6 +63,11 @@ class Scenario(NamedTuple):
     def tools(self) -> bool:
         """Whether they need QEMU's tools."""
         return self.settings.get('needs') == 'tools'
+
+    def devices(self) -> Set[str]:
+        """Those that its guests have."""
+        return {step.settings.get('device', 'virtio-blk')
+                for step in self.steps if step.kind in ('guest', 'cut')}
 
     def has_cuts(self) -> bool:
         """Whether power is cut in it."""

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One boot of the guest: to the end of its script, or until power is cut.
 
-Needs what dev/lib/guest/kit and, for fio, dev/lib/guest/fio have made.
+Needs what dev/lib/guest/kit and, for fio, dev/lib/guest/fio have made. A
+kernel that is not Debian's comes from dev/guest.d/own_kernel.py.
 """
 
 import os
 import re
 import shutil
 import subprocess
+import termios
 import time
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import (
+    Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple)
 
 import tap
 from project import BUILD
@@ -25,6 +29,9 @@ TOOLS = ('qemu-img', 'qemu-io')
 
 # How often a VM is started at most, see _is_race_of_tcg()
 MAX_STARTS = 3
+
+# How many seconds a kernel that may not work can be silent before it runs init
+SILENCE = 60
 
 
 class Device(NamedTuple):
@@ -65,6 +72,41 @@ def is_ready(seen: Seen) -> bool:
     return 'ready' in seen.lines
 
 
+class Kernel:
+    """What a guest boots: one of Debian's, known to have all that it needs."""
+
+    own = False                     # it may lack something
+    parameters = ''                 # more of them
+    settings = ''                   # more variables for the guest's init
+
+    def __init__(self, name: str = 'stable') -> None:
+        self.name = name
+        self.image = self.kit / 'vmlinuz'
+        self.modules: Optional[Path] = self.kit / 'modules'
+
+    @property
+    def kit(self) -> Path:
+        """Where its tools are."""
+        return KITS.get(self.name, KITS['stable'])
+
+    @property
+    def version(self) -> str:
+        """As `uname -r` says it."""
+        return (self.kit / 'version').read_text(encoding='ascii').strip()
+
+    @property
+    def symbols(self) -> Optional[Path]:
+        """For a debugger"""
+        return None
+
+    def prepare(self, devices: Iterable[str], script: str) -> None:
+        """For a guest that has such devices, and runs this."""
+
+    def diagnose(self, _console: str) -> List[str]:
+        """Why it did not work, if that is seen on the console."""
+        return []
+
+
 class Cut(NamedTuple):
     """When to cut power: so many seconds after the guest has come so far."""
     seconds: float
@@ -90,6 +132,7 @@ class Boot(NamedTuple):
     # A command that runs beside it, its last argument the folder that has the
     # sockets `qmp` and `word` and the file `results`
     meanwhile: Tuple[str, ...] = ()
+    terminal: bool = False          # this one is the port for results
     # The image of a second VM that the guest can move to: it waits for that,
     # does not run by itself then, and has sockets `qmp-there`, `word-there`
     there: Optional[Path] = None
@@ -116,20 +159,17 @@ def _is_race_of_tcg(boot: Boot, outcome: Outcome) -> bool:
 class Machine:
     """A virtual machine with a kernel of its own, and QEMU's programs."""
 
-    def __init__(self, programs: Path, kernel: str = 'stable') -> None:
+    def __init__(self, programs: Path, kernel: Optional[Kernel] = None,
+                 gdb: bool = False) -> None:
         self.programs = programs
-        self.kit = KITS[kernel]
+        self.kernel = kernel or Kernel()
+        self.gdb = gdb              # it waits for a debugger
 
     @property
     def env(self) -> Dict[str, str]:
         """For what runs on the host: its programs come first."""
         return dict(os.environ,
                     PATH=f'{self.programs}:{os.environ["PATH"]}')
-
-    @property
-    def version(self) -> str:
-        """Of its kernel."""
-        return (self.kit / 'version').read_text(encoding='ascii').strip()
 
     def run(self, boot: Boot) -> Outcome:
         """Boot it."""
@@ -150,9 +190,28 @@ class Machine:
             commands[-1] += ['-incoming', 'defer', '-S']
         return commands
 
+    @staticmethod
+    def _ports(boot: Boot, folder: Path, which: str) -> List[str]:
+        """Two serial ports go to files, at the end of them."""
+        ports = []
+        for name, path in (('console', boot.console),
+                           ('results', folder / 'results')):
+            if name == 'results' and boot.terminal:
+                ports += ['-chardev', 'stdio,id=results,mux=on,signal=off',
+                          '-mon', 'chardev=results,mode=readline']
+            else:
+                ports += ['-chardev',
+                          f'file,id={name},path={path},append=on']
+            ports += ['-serial', f'chardev:{name}']
+        if boot.meanwhile:
+            ports += [
+                '-chardev',
+                f'socket,id=word,path={folder}/word{which},server=on,wait=off',
+                '-serial', 'chardev:word']
+        return ports
+
     def _command(self, boot: Boot, folder: Path, image: Path,
                  which: str = '') -> List[str]:
-        """Two serial ports go to files, at the end of them."""
         devices = [word for d in DEVICES[boot.device].arguments
                    for word in ('-device', d)]
         disk, below = 'driver=zoned,node-name=disk', 'file'
@@ -160,24 +219,19 @@ class Machine:
             disk += f',{below}.driver={boot.format}'
             below += '.file'
         disk += f',{below}.driver=file,{below}.filename={image}'
-        port = [] if not boot.meanwhile else [
-            '-chardev',
-            f'socket,id=word,path={folder}/word{which},server=on,wait=off',
-            '-serial', 'chardev:word']
-        console, results = [
-            ['-chardev', f'file,id={name},path={path},append=on',
-             '-serial', f'chardev:{name}'] for name, path in (
-                 ('console', boot.console), ('results', folder / 'results'))]
+        gdb = ['-S', '-gdb', f'unix:path={folder}/gdb{which},server=on,'
+               'wait=off'] if self.gdb else []
+        # The check is whether a timer ticks in time, and panics if a busy host
+        # does not let it.
+        parameters = ['console=ttyS0 panic=-1 no_timer_check',
+                      *['nokaslr'] * self.gdb, self.kernel.parameters]
         return [
             str(self.programs / 'qemu-system-x86_64'), '-machine', 'q35',
             '-accel', 'tcg', '-cpu', 'max', '-smp', '2', '-m', '768',
             '-nodefaults', '-display', 'none', '-no-reboot',
-            *console, *results, *port,
-            '-kernel', str(self.kit / 'vmlinuz'),
-            '-initrd', f'{folder}/initrd',
-            # The check is whether a timer ticks in time, and panics if a busy
-            # host does not let it.
-            '-append', 'console=ttyS0 panic=-1 no_timer_check',
+            *self._ports(boot, folder, which), *gdb,
+            '-kernel', str(self.kernel.image), '-initrd', f'{folder}/initrd',
+            '-append', ' '.join(filter(None, parameters)),
             '-qmp', f'unix:{folder}/qmp{which},server=on,wait=off',
             '-blockdev', ','.join(filter(None, [disk, boot.disk])),
             *devices, *boot.qemu]
@@ -186,9 +240,11 @@ class Machine:
         """The kit's initramfs followed by one with what this boot is to do."""
         step = folder / 'step'
         step.mkdir()
+        # The port for results is the terminal then.
+        results = 'RESULTS=/dev/console\n' if boot.terminal else ''
         files = {'step.sh': boot.script,
-                 'step.conf': f'DISK={DEVICES[boot.device].name}\n'
-                              f'{boot.variables}',
+                 'step.conf': f'DISK={DEVICES[boot.device].name}\n{results}'
+                              f'{self.kernel.settings}{boot.variables}',
                  **boot.files}
         for name, text in files.items():
             (step / name).write_text(text, encoding='utf-8')
@@ -197,11 +253,11 @@ class Machine:
         if boot.tools:
             self._add_tools(step)
         names = '\n'.join(str(p.relative_to(step)) for p in step.rglob('*'))
+        archives = [self.kernel.kit / 'initramfs', self.kernel.modules,
+                    GUEST / 'fio' / 'initramfs' if boot.fio else None]
         with open(folder / 'initrd', 'wb') as out:
-            out.write((self.kit / 'initramfs').read_bytes())
-            out.write((self.kit / 'modules').read_bytes())
-            if boot.fio:
-                out.write((GUEST / 'fio' / 'initramfs').read_bytes())
+            for archive in filter(None, archives):
+                out.write(archive.read_bytes())
             out.flush()
             subprocess.run(['cpio', '--quiet', '-o', '-H', 'newc'], cwd=step,
                            input=names.encode(), stdout=out, check=True)
@@ -230,6 +286,38 @@ class Machine:
             script.chmod(0o755)
 
 
+class _Terminal:
+    """That of the user, lent to a guest."""
+
+    def __init__(self) -> None:
+        self.attributes = termios.tcgetattr(0)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        # As QEMU does, if it is not ended before
+        os.set_blocking(0, True)
+        termios.tcsetattr(0, termios.TCSAFLUSH, self.attributes)
+
+
+class _Watch:
+    """Looks whether a kernel still says something before it runs init."""
+
+    def __init__(self, console: Path) -> None:
+        self.console = console
+        self.size = 0
+        self.since = time.monotonic()
+
+    def is_silent(self, seconds: float) -> bool:
+        """Whether it has said nothing for so long."""
+        said = self.console.read_bytes() if self.console.exists() else b''
+        if len(said) > self.size or b'Run /init' in said:
+            self.size = len(said)
+            self.since = time.monotonic()
+        return time.monotonic() - self.since > seconds
+
+
 class _Running:
     """A boot that is under way."""
 
@@ -240,7 +328,9 @@ class _Running:
         self.results = folder / 'results'
         self.trouble: List[str] = []
         self.written = 0
-        self.end = time.monotonic() + boot.timeout
+        # Who works with it has all the time he likes.
+        self.end = inf if machine.gdb or boot.terminal else \
+            time.monotonic() + boot.timeout
         boot.console.unlink(missing_ok=True)
         machine.make_initrd(boot, folder)
 
@@ -249,11 +339,17 @@ class _Running:
         beside = self._start_meanwhile()
         with open(self.folder / 'output', 'wb') as output, \
                 ExitStack() as stack:
+            if self.boot.terminal:
+                stack.enter_context(_Terminal())
+            stdin, stdout = (None, None) if self.boot.terminal else (
+                subprocess.DEVNULL, output)
             processes = [stack.enter_context(subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=output, cwd=self.boot.image.parent))
+                command, stdin=stdin, stdout=stdout, stderr=output,
+                cwd=self.boot.image.parent))
                 for command in self.machine.commands(
                     self.boot, self.folder)]
+            if self.machine.gdb:
+                self._say_how_to_debug(processes[0])
             try:
                 if self.boot.cut:
                     self._cut(processes[0], self.boot.cut)
@@ -268,15 +364,32 @@ class _Running:
         self.trouble += [f'qemu: {line}' for line in said.splitlines()]
         return self._outcome(beside_lines)
 
+    def _say_how_to_debug(self, process: 'subprocess.Popen[bytes]') -> None:
+        symbols = self.machine.kernel.symbols or 'VMLINUX'
+        stub = self.folder / 'gdb'
+        while not stub.exists() and process.poll() is None:
+            time.sleep(0.05)
+        print('# the guest waits for a debugger, which is to continue it:\r\n'
+              f"gdb {symbols} -ex 'target remote {stub}'\r", flush=True)
+
     def _wait(self, process: 'subprocess.Popen[bytes]') -> None:
         """Until the guest has switched itself off."""
-        try:
-            status = process.wait(self.end - time.monotonic())
-            if status:
-                self.trouble.append(f'qemu ended with status {status}')
-        except subprocess.TimeoutExpired:
-            self.trouble.append(
-                f'the guest did not end in {self.boot.timeout} seconds')
+        watch = _Watch(self.boot.console)
+        silence = min(SILENCE, self.boot.timeout)
+        while time.monotonic() < self.end:
+            try:
+                status = process.wait(min(1, self.end - time.monotonic()))
+                if status:
+                    self.trouble.append(f'qemu ended with status {status}')
+                return
+            except subprocess.TimeoutExpired:
+                if self.machine.kernel.own and not self.machine.gdb and \
+                        watch.is_silent(silence):
+                    self.trouble.append(
+                        f'the kernel said nothing for {silence} seconds')
+                    return
+        self.trouble.append(
+            f'the guest did not end in {self.boot.timeout} seconds')
 
     def _cut(self, process: 'subprocess.Popen[bytes]', cut: Cut) -> None:
         """Cut power while the guest is at work."""
@@ -316,8 +429,16 @@ class _Running:
         said = self.results.read_text(errors='replace')
         return said[:said.rfind('\n') + 1].splitlines()
 
+    def _console(self) -> str:
+        """Without what a terminal wants at the end of a line."""
+        console = self.boot.console
+        return console.read_text(errors='replace').replace('\r', '') \
+            if console.exists() else ''
+
     def _outcome(self, beside_lines: List[str]) -> Outcome:
         lines = self._said()
+        if self.boot.terminal:
+            lines = re.findall(r'^end \d+$', self._console(), re.M)
         end = re.fullmatch(r'end (\d+)', lines[-1]) if lines else None
         status = 0
         if end:
@@ -327,6 +448,7 @@ class _Running:
             self.trouble.append('the guest did not run its script to the end')
         if self.trouble:
             status = 1
+            self.trouble[:0] = self.machine.kernel.diagnose(self._console())
             lines += tap.lines(False, 'the guest runs, and ends as it should',
                                self.trouble)
         return Outcome(lines + beside_lines, status, self.written)

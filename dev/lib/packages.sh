@@ -18,6 +18,7 @@ packages_for() {
         libvirt-daemon-driver-qemu ;;
     guest) echo cpio kmod xz-utils binutils dpkg-dev python3 gcc libc6-dev \
         liburing-dev ;;
+    guest-kernel) packages_for guest; echo zstd lz4 ;;
     guest-fio) packages_for guest; echo make libaio-dev zlib1g-dev ;;
     esac
 }
