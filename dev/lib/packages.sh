@@ -15,10 +15,12 @@ packages_for() {
     bench) echo valgrind strace gnuplot-nox ;;
     style) echo shellcheck pylint flake8 mypy ;;
     docs) echo git perl python3-sphinx python3-sphinx-rtd-theme util-linux \
-        libvirt-daemon-driver-qemu ;;
+        libvirt-daemon-driver-qemu cpio busybox-static ;;
     guest) echo cpio kmod xz-utils binutils dpkg-dev python3 gcc libc6-dev \
         liburing-dev ;;
     guest-kernel) packages_for guest; echo zstd lz4 ;;
+    own-kernel) packages_for guest-kernel; echo make bc bison flex libelf-dev \
+        libssl-dev ;;
     guest-fio) packages_for guest; echo make libaio-dev zlib1g-dev ;;
     esac
 }
