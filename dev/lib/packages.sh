@@ -13,6 +13,7 @@ packages_for() {
     cross) packages_for build; echo gcc-mingw-w64-x86-64-win32 gcc-multilib ;;
     iotests) echo strace ;;
     bench) echo valgrind strace gnuplot-nox ;;
+    zone-map) echo chromium fonts-dejavu-core ;;
     style) echo shellcheck pylint flake8 mypy ;;
     docs) echo git perl python3-sphinx python3-sphinx-rtd-theme util-linux \
         libvirt-daemon-driver-qemu cpio busybox-static ;;
