@@ -153,7 +153,7 @@ compile_tree() {
         grep -A 20 -m 3 -E '^FAILED:|error:' "$log" >&2 || tail -n 20 "$log" >&2
         die "compilation failed (whole output: $log)"
     fi
-    link_programs "$dir" "$dir/bin"
+    link_programs "$tree" "$dir" "$dir/bin"
 }
 
 # ninja's status lines, one every few seconds
@@ -171,12 +171,13 @@ progress() {
     done
 }
 
-# link_programs DIR BIN
+# link_programs TREE DIR BIN
 link_programs() {
     local program
-    mkdir -p "$2"
-    for program in "${TOOLS[@]}" qemu-system-x86_64; do
-        [ -e "$1/$program" ] || continue
-        ln -sfn "$1/$program" "$2/${program##*/}"
+    mkdir -p "$3"
+    for program in "${TOOLS[@]/#/$2/}" "$2/qemu-system-x86_64" \
+        "$1/scripts/qemu-zone-map"; do
+        [ -e "$program" ] || continue
+        ln -sfn "$program" "$3/${program##*/}"
     done
 }
