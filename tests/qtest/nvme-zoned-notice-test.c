@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qemu/cutils.h"
 #include "qobject/qdict.h"
 #include "nvme-zns-guest.h"
 #include "virtio-blk-zoned-guest.h"
@@ -691,11 +692,8 @@ static void test_unplug(void)
             set_zone(g, "drive", 1, "read-only");
         }
         zns_close(plugged);
-        qtest_qmp_send(g->qts, "{ 'execute': 'block-zone-set-condition',"
-                       " 'arguments': { 'node-name': 'drive',"
-                       " 'offset': 0, 'condition': 'offline' } }");
+        set_zone(g, "drive", 0, "offline");
         qpci_unplug_acpi_device_test(g->qts, "plugged", PLUG_SLOT);
-        qobject_unref(qtest_qmp_receive(g->qts));
         qtest_qmp_assert_success(g->qts, "{ 'execute': 'blockdev-del',"
                                  " 'arguments': { 'node-name': 'drive' } }");
         assert_none_changed(g);
