@@ -187,7 +187,7 @@ class OwnKernel(Kernel):
             raise Unusable('\n  '.join(
                 [f'{self.image} (Linux {self.version}) lacks what this guest '
                  f'needs, says {self.config.source}:', *lacking]) +
-                f'\n{FRAGMENT} has all of that')
+                f'\nFor a start, see {FRAGMENT}')
 
     def _number(self) -> Tuple[int, ...]:
         found = re.match(r'(\d+)\.(\d+)', self.version)
