@@ -199,8 +199,8 @@ class QmpSource(Source):
         self._has_counters = 'return' in answer
         counters = answer.get('return', {})
         assert isinstance(counters, dict)
-        return {name: value for name, value in counters.items()
-                if isinstance(value, int) and not isinstance(value, bool)}
+        return {name: sum(value.values()) if isinstance(value, dict)
+                else value for name, value in counters.items()}
 
     def _take(self, reply: Reply, zone_length: int) -> None:
         """Remembers the ranges of a reply."""
