@@ -529,13 +529,13 @@ static void test_others(void)
 {
     g_autofree char *args = g_strdup_printf(
         ZNS_DISK ZNS_ONE ZNS_NS ",nsid=1 "
-        "-blockdev driver=null-co,node-name=null,size=1M,read-zeroes=on "
-        "-blockdev driver=null-co,node-name=null2,size=1M,read-zeroes=on "
+        "-blockdev driver=null-co,node-name=null,size=1048576,read-zeroes=on "
+        "-blockdev driver=null-co,node-name=null2,size=1048576,read-zeroes=on "
         "-device nvme-ns,bus=one,drive=null,nsid=2 "
         "-device nvme-ns,bus=one,drive=null2,nsid=3,zoned=on,"
         "zoned.zone_size=64k", zns_image_new());
     g_autofree char *plain_args = g_strdup(
-        "-blockdev driver=null-co,node-name=null,size=1M,read-zeroes=on "
+        "-blockdev driver=null-co,node-name=null,size=1048576,read-zeroes=on "
         "-device nvme,id=one,serial=zoned,addr=4 "
         "-device nvme-ns,bus=one,drive=null,zoned=on,zoned.zone_size=64k");
     g_autofree NvmeChangedZonesLog *log = g_new(NvmeChangedZonesLog, 1);
@@ -641,7 +641,7 @@ static void test_other_notice(void)
 {
     g_autofree char *args = g_strdup_printf(
         ZNS_DISK ZNS_ONE ZNS_NS ",nsid=1 "
-        "-blockdev driver=null-co,node-name=null,size=1M,read-zeroes=on "
+        "-blockdev driver=null-co,node-name=null,size=1048576,read-zeroes=on "
         "-device nvme-ns,bus=one,drive=null,nsid=2", zns_image_new());
     ZnsGuest *g = zns_start(args);
     NvmeCmd zones = log_command(g, NVME_LOG_CHANGED_ZONES, 1, 0, PAGE, false);
