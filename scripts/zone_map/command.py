@@ -4,6 +4,7 @@
 import argparse
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -141,6 +142,8 @@ def watch_screen(watch: Watch, screen: Screen) -> None:
 
 def watch_silently(watch: Watch) -> None:
     """Records until the time is over, or somebody interrupts it."""
+    # What a script has started in the background does not hear SIGINT.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while not watch.is_over():
             began = time.monotonic()
