@@ -19,6 +19,9 @@ MAX_RANGES = 256
 # What a monitor is given time for, in seconds
 TIMEOUT = 30.0
 
+# What is counted, in the order in which it is shown
+COUNTERS = ('opens', 'closes', 'finishes', 'resets', 'appends', 'refused')
+
 Reply = Dict[str, Any]
 
 
@@ -199,8 +202,8 @@ class QmpSource(Source):
         self._has_counters = 'return' in answer
         counters = answer.get('return', {})
         assert isinstance(counters, dict)
-        return {name: sum(value.values()) if isinstance(value, dict)
-                else value for name, value in counters.items()}
+        return {name: sum(counters[name].values()) if name == 'refused'
+                else counters[name] for name in COUNTERS if name in counters}
 
     def _take(self, reply: Reply, zone_length: int) -> None:
         """Remembers the ranges of a reply."""
