@@ -425,8 +425,9 @@ static __attribute__((noinline)) int try_begin_ruled(BDRVZonedState *s,
 {
     int ret = zoned_zones_may_write(&s->zones, f->zone, w->offset, w->bytes);
 
-    if (ret == 0 && zoned_rules_stop_write(s, f->zone, w)) {
-        ret = -ECANCELED;
+    if (zoned_rules_stop_write(s, f->zone, w, ret == 0)) {
+        /* It may be behind one that was stopped. */
+        return -ECANCELED;
     }
     if (ret == 0) {
         ret = try_begin_unruled(s, f, w);
@@ -721,6 +722,9 @@ static void fail_all(BlockDriverState *bs, ZonedFlight *f, ZonedWakeList *wake)
 
     while ((w = QTAILQ_FIRST(&f->writes))) {
         opened |= w->opened;
+        if (w->ruled) {
+            zoned_rules_uncount_write(s, f->zone, w, error);
+        }
         acknowledge(&s->inflight, f, w, error, wake);
     }
     f->unwritten = NULL;

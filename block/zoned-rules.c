@@ -55,14 +55,16 @@ static bool write_triggers(const ZonedRule *rule, uint64_t offset,
     }
 }
 
-bool zoned_rules_stop_write(BDRVZonedState *s, uint32_t i, const ZonedWrite *w)
+bool zoned_rules_stop_write(BDRVZonedState *s, uint32_t i, const ZonedWrite *w,
+                            bool valid)
 {
     ZonedRule *rule = find_rule(&s->rules, i);
 
     if (!rule) {
         return false;
     }
-    rule->triggered |= rule->fail && write_triggers(rule, w->offset, w->bytes);
+    rule->triggered |= valid && rule->fail &&
+                       write_triggers(rule, w->offset, w->bytes);
     return rule->triggered;
 }
 
@@ -81,61 +83,21 @@ void zoned_rules_count_write(BDRVZonedState *s, uint32_t i, ZonedWrite *w)
     }
 }
 
-void coroutine_fn zoned_rules_apply(BlockDriverState *bs, uint32_t i)
+void zoned_rules_uncount_write(BDRVZonedState *s, uint32_t i,
+                               const ZonedWrite *w, int error)
 {
-    BDRVZonedState *s = bs->opaque;
-    const ZonedGeometry *geo = &s->header.geo;
-    BlockZoneOp op = BLK_ZO_MAKE_RDONLY;
-    ZonedRule *rule;
-    uint64_t id = 0;
-    int ret;
+    ZonedRule *rule = find_rule(&s->rules, i);
 
-    qemu_spin_lock(&s->lock);
-    rule = find_rule(&s->rules, i);
-    if (rule && rule->triggered) {
-        op = rule_op(rule);
-        id = rule->id;
-    }
-    qemu_spin_unlock(&s->lock);
-    if (!id) {
-        /* Somebody else has done it. */
+    if (!rule) {
         return;
     }
-
-    ret = zoned_co_zone_mgmt(bs, op, zoned_zone_start(geo, i),
-                             zoned_zone_length(geo, i));
-    trace_zoned_rule(bs, i, op, ret);
-
-    qemu_spin_lock(&s->lock);
-    rule = find_rule(&s->rules, i);
-    if (rule && rule->id == id) {
-        remove_rule(&s->rules, rule);
-    }
-    qemu_spin_unlock(&s->lock);
-}
-
-void coroutine_fn zoned_rules_end_write(BlockDriverState *bs, uint32_t i,
-                                        const ZonedWrite *w, int ret)
-{
-    BDRVZonedState *s = bs->opaque;
-    ZonedRule *rule;
-
-    if (ret == 0) {
-        if (w->triggers) {
-            zoned_rules_apply(bs, i);
-        }
-        return;
-    }
-    /* It has not taken place, and may be repeated. */
-    qemu_spin_lock(&s->lock);
-    rule = find_rule(&s->rules, i);
-    if (rule && rule->trigger == ZONE_RULE_TRIGGER_WRITTEN) {
+    if (rule->trigger == ZONE_RULE_TRIGGER_WRITTEN) {
         rule->count -= MIN(rule->count, w->bytes);
     }
-    if (rule && w->triggers) {
+    if (w->triggers) {
         rule->triggered = false;
+        rule->error = error;
     }
-    qemu_spin_unlock(&s->lock);
 }
 
 /*
@@ -148,6 +110,38 @@ static bool fail_zone(BDRVZonedState *s, ZonedRule *rule)
 
     remove_rule(&s->rules, rule);
     return ret > 0;
+}
+
+int coroutine_fn zoned_rules_apply(BlockDriverState *bs, uint32_t i)
+{
+    BDRVZonedState *s = bs->opaque;
+    ZonedExclusion ex = { .first = i, .last = i, .drain = true };
+    BlockZoneState cond = BLK_ZS_NOT_WP;
+    bool failed = false;
+    ZonedRule *rule;
+    int ret = 0, commit_ret = 0;
+
+    zoned_exclusion_begin(bs, &ex);
+    qemu_spin_lock(&s->lock);
+    rule = find_rule(&s->rules, i);
+    if (rule && rule->triggered) {
+        failed = fail_zone(s, rule);
+        cond = zoned_zones_cond(&s->zones, i);
+    } else if (rule) {
+        ret = rule->error;
+    }
+    qemu_spin_unlock(&s->lock);
+    if (failed) {
+        commit_ret = zoned_co_commit(bs);
+    }
+    zoned_exclusion_end(bs, &ex);
+
+    trace_zoned_rule(bs, i, failed, ret, commit_ret);
+    if (failed) {
+        bdrv_zone_changed(bs, zoned_zone_start(&s->header.geo, i),
+                          zoned_zone_length(&s->header.geo, i), cond, false);
+    }
+    return ret;
 }
 
 /* Is there something that a reset of zone @i takes away? */
@@ -257,7 +251,6 @@ bool zoned_rules_add(BlockDriverState *bs, const BlockZoneRule *r, Error **errp)
     full = rules->nr == ZONED_MAX_RULES;
     if (!ruled && !full) {
         rules->rule[rules->nr++] = (ZonedRule) {
-            .id = ++rules->last_id,
             .zone = i,
             .trigger = r->trigger,
             .value = r->value,

@@ -845,7 +845,10 @@ write_zone(BlockDriverState *bs, uint32_t i, ZonedWrite *w,
         return flags & BDRV_REQ_FUA ? zoned_host_error(bdrv_co_flush(bs)) : 0;
     }
     while ((ret = zoned_inflight_begin(bs, i, w)) == -ECANCELED) {
-        zoned_rules_apply(bs, i);
+        ret = zoned_rules_apply(bs, i);
+        if (ret < 0) {
+            break;
+        }
     }
     trace_zoned_write(bs, i, w->append, w->offset, w->bytes, ret);
     if (ret < 0) {
@@ -856,8 +859,8 @@ write_zone(BlockDriverState *bs, uint32_t i, ZonedWrite *w,
         ret = zoned_inflight_flush(bs, w);
     }
     ret = zoned_inflight_end(bs, w, ret);
-    if (unlikely(w->ruled)) {
-        zoned_rules_end_write(bs, i, w, ret);
+    if (unlikely(w->triggers) && ret == 0) {
+        zoned_rules_apply(bs, i);
     }
     return ret;
 }

@@ -174,12 +174,12 @@ typedef struct ZonedCommit {
 
 /* By which a zone fails, see BlockZoneRule. */
 typedef struct ZonedRule {
-    uint64_t id;                /* of this one alone */
     uint32_t zone;
     ZoneRuleTrigger trigger;
     bool offline;               /* the zone becomes OFFLINE, not READ ONLY */
     bool fail;                  /* what triggers it fails */
     bool triggered;             /* the zone is about to fail */
+    int error;                  /* of the last write that was to trigger it */
     uint64_t value;
     uint64_t count;
 } ZonedRule;
@@ -189,7 +189,6 @@ typedef struct ZonedRule {
 
 typedef struct ZonedRules {
     uint32_t nr;
-    uint64_t last_id;
     ZonedRule rule[ZONED_MAX_RULES];
 } ZonedRules;
 
@@ -424,29 +423,32 @@ zoned_co_zone_get_extensions(BlockDriverState *bs, int64_t offset,
 /* zoned-rules.c */
 
 /*
- * Has sequential zone @i failed by its rule, or does it before @w is written,
- * which could begin otherwise?  Then the caller must call zoned_rules_apply()
- * and begin it again.  Called with the lock.
+ * Does sequential zone @i fail by its rule before @w is written, which could
+ * begin otherwise if it is @valid?  Then the caller must call
+ * zoned_rules_apply() and begin it again.  Called with the lock.
  */
-bool zoned_rules_stop_write(BDRVZonedState *s, uint32_t i, const ZonedWrite *w);
+bool zoned_rules_stop_write(BDRVZonedState *s, uint32_t i, const ZonedWrite *w,
+                            bool valid);
 
 /*
- * @w has begun, in sequential zone @i.  If it has become @w->ruled, the caller
- * must call zoned_rules_end_write() when it has ended.  Called with the lock.
+ * @w has begun, in sequential zone @i.  If it @w->triggers the rule, the caller
+ * must call zoned_rules_apply() when it has succeeded.  Called with the lock.
  */
 void zoned_rules_count_write(BDRVZonedState *s, uint32_t i, ZonedWrite *w);
 
-/* @w has ended with @ret.  Takes the lock. */
-void coroutine_fn GRAPH_RDLOCK
-zoned_rules_end_write(BlockDriverState *bs, uint32_t i, const ZonedWrite *w,
-                      int ret);
+/* @w, which is @w->ruled, has failed with @error.  Called with the lock. */
+void zoned_rules_uncount_write(BDRVZonedState *s, uint32_t i,
+                               const ZonedWrite *w, int error);
 
 /*
- * Zone @i fails, if its rule says so; the rule is gone then.  If that cannot be
- * made durable, a later commit does it.  Takes the lock.
+ * Zone @i fails, if its rule says so when all writes in flight are done; the
+ * rule is gone then.  If that cannot be made durable, a later commit does it.
+ * Takes the lock.
+ * Returns 0, or the error of the write that was to trigger the rule and has
+ * failed: who waited for that relies on it.
  */
-void coroutine_fn GRAPH_RDLOCK zoned_rules_apply(BlockDriverState *bs,
-                                                 uint32_t i);
+int coroutine_fn GRAPH_RDLOCK zoned_rules_apply(BlockDriverState *bs,
+                                                uint32_t i);
 
 /*
  * Zone @i, which is drained, is about to be reset, or has just been.  Returns
