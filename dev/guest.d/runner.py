@@ -42,7 +42,7 @@ def library(*names: str, pointers: str) -> str:
 
 def guest_library() -> str:
     """Those for the guest."""
-    return library('load', 'export', pointers='relative')
+    return library('load', 'fail', 'export', pointers='relative')
 
 
 def has_synced(seen: Seen) -> bool:

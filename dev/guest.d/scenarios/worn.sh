@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Zones that fail below a file system, at once and by a rule, and what it makes of it.
 #
-# run: worn qemu="-global virtio-blk-device.werror=stop"
-# run: nvme-worn device=nvme
+# run: worn qemu="-global virtio-blk-device.werror=stop" CONVENTIONAL=24
+# run: nvme-worn device=nvme CONVENTIONAL=0
 
 MIB=$((1024 * 1024))
 
@@ -11,7 +11,8 @@ host_create() {
     check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=512M \
         -o zone_size=16M
     check "for f2fs" qemu-img create -f zoned f2fs.zoned -o size=512M \
-        -o zone_size=4M -o zone_nr_conv=24
+        -o zone_size=4M -o zone_nr_conv="$CONVENTIONAL"
+    check "for its metadata" qemu-img create -f raw plain.raw 96M
 }
 
 # append FILE KIBIBYTES
@@ -86,47 +87,16 @@ host_restore() {
         -o zone_size=32M
 }
 
-# fails_below FILE-SYSTEM: all zones become READ ONLY while it is written
-fails_below() {
-    check "mount" mount -t "$1" "$DISK" /mnt
-    check "write files" fill first 8 3
-    check "sync" sync -f /mnt
-    tell_host "all zones fail"
-    check_fails "what is written now is not durable" \
-        dd if=/dev/urandom of=/mnt/lost bs=1M count=8 conv=fsync
-    # Its own blocks are written at the latest now.
-    sync -f /mnt
-    check_fails "nor is there anything more to be written" touch /mnt/more
-    umount /mnt
-    tell_host "all zones are back"
-
-    check "mount again" mount -t "$1" "$DISK" /mnt
-    check "what was durable is there" verify first
-    check "write again" dd if=/dev/urandom of=/mnt/found bs=1M count=8 conv=fsync
-}
-
 guest_btrfs() {
     modprobe btrfs
     check "mkfs.btrfs" mkfs.btrfs -q -O zoned -m single -d single "$DISK"
-    fails_below btrfs
+    fails_below btrfs "$DISK"
     check "scrub" scrub
     check "unmount" umount /mnt
 }
 
-# set_all ZONES CONDITION: and none is left out
-set_all() {
-    qmp block-zone-set-condition node-name=disk offset="$2" count="$1" \
-        condition="$3"
-}
-
 meanwhile_btrfs() {
-    hear "all zones fail"
-    set_all 32 0 read-only
-    go_on
-    hear "all zones are back"
-    set_all 32 0 by-data
-    go_on
-    wait_end
+    all_fail 32 0
 }
 
 # only: worn
@@ -134,18 +104,30 @@ meanwhile_btrfs() {
 guest_f2fs() {
     modprobe f2fs
     check "mkfs.f2fs" mkfs.f2fs -q -f -m "$DISK"
-    fails_below f2fs
+    fails_below f2fs "$DISK"
     check "unmount" umount /mnt
     check "fsck" fsck.f2fs -f --dry-run "$DISK"
 }
 
 # only: worn
 meanwhile_f2fs() {
-    hear "all zones fail"
-    set_all 104 $((24 * 4 * MIB)) read-only
-    go_on
-    hear "all zones are back"
-    set_all 104 $((24 * 4 * MIB)) by-data
-    go_on
-    wait_end
+    all_fail 104 $((24 * 4 * MIB))
+}
+
+# Its metadata is on an ordinary disk.
+#
+# only: nvme-worn
+# image: f2fs.zoned
+# qemu: -drive if=virtio,file=plain.raw,format=raw
+guest_f2fs_two() {
+    modprobe f2fs
+    check "mkfs.f2fs" mkfs.f2fs -q -f -m -c "$DISK" /dev/vda
+    fails_below f2fs /dev/vda
+    check "unmount" umount /mnt
+    check "fsck" fsck.f2fs -f --dry-run /dev/vda
+}
+
+# only: nvme-worn
+meanwhile_f2fs_two() {
+    all_fail 128 0
 }

@@ -91,3 +91,20 @@ wait_event() {
 wait_end() {
     while next_event; do :; done
 }
+
+# set_all ZONES OFFSET CONDITION: and none is left out
+set_all() {
+    qmp block-zone-set-condition node-name=disk offset="$2" count="$1" \
+        condition="$3"
+}
+
+# all_fail ZONES OFFSET: while the guest is in fails_below
+all_fail() {
+    hear "all zones fail"
+    set_all "$1" "$2" read-only
+    must_do go_on
+    hear "all zones are back"
+    set_all "$1" "$2" by-data
+    must_do go_on
+    wait_end
+}
