@@ -1,88 +1,106 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Writes to a storage daemon's disk, with and without a map of its zones."""
+"""What a map of a million zones asks of a storage daemon, and how long it takes."""
 
-import os
-import pty
-import re
+import multiprocessing
 import subprocess
-import threading
 import time
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Iterator
+from typing import Dict, Iterator, List
+
+import nbd
 
 from measure import BIN, Image, run
-from project import BASE_VERSION, BUILD
 from qmp import Qmp
 
-MAP = BUILD / f'qemu-{BASE_VERSION}' / 'scripts' / 'qemu-zone-map'
-SIZE = 4096
+ZONES = 1000000
+ZONE = 64 << 10
+USED = 1000
+# A map has a cell for some zones in a row, and asks for so many at once.
+CELLS = 1024
+RANGES = 256
 
 
-def drain(master: int) -> None:
-    """Somebody looks at the terminal."""
-    try:
-        while os.read(master, 65536):
-            pass
-    except OSError:
-        pass
-
-
-@contextmanager
-def map_of(monitor: Path) -> Iterator[None]:
-    """A map on a terminal, drawn four times a second."""
-    master, slave = pty.openpty()
-    with subprocess.Popen([MAP, '--qmp', monitor, 'disk', '--interval',
-                           '0.25'], stdin=slave, stdout=slave, stderr=slave,
-                          env={**os.environ, 'TERM': 'xterm'}) as process:
-        os.close(slave)
-        reader = threading.Thread(target=drain, args=(master,))
-        reader.start()
-        time.sleep(1)
-        yield
-        assert process.poll() is None, 'the map has ended'
-        os.write(master, b'q')
-    reader.join()
-    os.close(master)
+def disk(folder: Path) -> Image:
+    """It has a million zones, of which some are in use."""
+    image = Image('watched', 'zoned', ZONES * ZONE, [f'zone_size={ZONE}B'],
+                  folder)
+    commands: List[str] = []
+    for i in range(0, ZONES, ZONES // USED):
+        commands += ['-c', f'write -q {i * ZONE} 4k']
+    run(BIN / 'qemu-io', '-f', 'zoned', *commands, image.path)
+    return image
 
 
 @contextmanager
 def daemon_of(image: Image, folder: Path) -> Iterator[None]:
-    """A storage daemon with the image, and monitors for us and the map."""
-    words = []
-    for name in ('ours', 'map'):
-        (folder / name).unlink(missing_ok=True)
-        words += ['--chardev', f'socket,path={folder / name},id={name},'
-                  'server=on,wait=off', '--monitor', f'chardev={name}']
+    """A storage daemon with the image, a monitor and an export of it."""
     with subprocess.Popen(
-            [BIN / 'qemu-storage-daemon', *words, '--blockdev',
+            [BIN / 'qemu-storage-daemon', '--chardev',
+             f'socket,path={folder / "qmp"},id=qmp,server=on,wait=off',
+             '--monitor', 'chardev=qmp', '--blockdev',
              f'node-name=disk,{image.node()}', '--nbd-server',
              f'addr.type=unix,addr.path={folder / "nbd"}', '--export',
-             'nbd,id=export,node-name=disk,writable=on']) as process:
-        Qmp(folder / 'ours')
+             'nbd,id=export,node-name=disk']) as process:
         yield
         process.terminate()
 
 
-def write_rate(folder: Path, count: int, watched: bool) -> float:
-    """Writes in a second to a new disk of a million zones."""
-    image = Image('watched', 'zoned', 64 << 30, ['zone_size=64K'], folder)
+def look(qmp: Qmp) -> float:
+    """Seconds that QMP takes for all cells of a map."""
+    began = time.monotonic()
+    part = ZONES * ZONE // (CELLS // RANGES)
+    for start in range(0, ZONES * ZONE, part):
+        qmp.command('query-block-zone-summary',
+                    {'node-name': 'disk', 'offset': start, 'length': part,
+                     'ranges': RANGES})
+    return time.monotonic() - began
+
+
+def read_often(path: Path, pipe: Connection) -> None:
+    """
+    Reads by the export, one behind the other, from a word to the next: how long
+    the slowest one took. None ends it.
+    """
+    client = nbd.NBD()
+    client.set_export_name('disk')
+    client.connect_unix(str(path))
+    while pipe.recv():
+        most = 0.0
+        while not pipe.poll():
+            began = time.monotonic()
+            client.pread(512, 0)
+            most = max(most, time.monotonic() - began)
+        pipe.recv()
+        pipe.send(most)
+    client.shutdown()
+
+
+def watch(folder: Path, rounds: int) -> Dict[str, List[float]]:
+    """
+    Seconds of a look at the zones, the longest that a read takes meanwhile, and
+    the longest in as much time without a look.
+    """
+    seconds: Dict[str, List[float]] = {'look': [], 'read': [], 'alone': []}
+    image = disk(folder)
+    ours, theirs = multiprocessing.Pipe()
     with daemon_of(image, folder):
-        if watched:
-            with map_of(folder / 'map'):
-                rate = written(folder, count)
-        else:
-            time.sleep(1)
-            rate = written(folder, count)
+        qmp = Qmp(folder / 'qmp')
+        # A process of its own: a thread would wait for Python, too.
+        other = multiprocessing.Process(
+            target=read_often, args=(folder / 'nbd', theirs))
+        other.start()
+        for _ in range(rounds):
+            ours.send(True)
+            seconds['look'].append(look(qmp))
+            ours.send(True)
+            seconds['read'].append(ours.recv())
+            ours.send(True)
+            time.sleep(seconds['look'][-1])
+            ours.send(True)
+            seconds['alone'].append(ours.recv())
+        ours.send(None)
+        other.join()
     image.path.unlink()
-    return rate
-
-
-def written(folder: Path, count: int) -> float:
-    """What qemu-img says of so many writes in order."""
-    said = run(BIN / 'qemu-img', 'bench', '-w', '-f', 'raw', '-c', count,
-               '-d', 16, '-s', SIZE,
-               f'nbd+unix:///disk?socket={folder / "nbd"}')
-    found = re.search(r'completed in ([\d.]+) seconds', said)
-    assert found, said
-    return count / float(found[1])
+    return seconds

@@ -12,7 +12,7 @@ packages_for() {
     sanitize) packages_for build; echo clang-19 libclang-rt-19-dev llvm-19 ;;
     cross) packages_for build; echo gcc-mingw-w64-x86-64-win32 gcc-multilib ;;
     iotests) echo strace ;;
-    bench) echo valgrind strace gnuplot-nox ;;
+    bench) echo valgrind strace gnuplot-nox python3-libnbd ;;
     zone-map) echo chromium fonts-dejavu-core ;;
     style) echo shellcheck pylint flake8 mypy ;;
     docs) echo git perl python3-sphinx python3-sphinx-rtd-theme util-linux \

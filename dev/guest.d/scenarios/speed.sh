@@ -12,6 +12,7 @@
 # run: speed-short minutes=1 ROUNDS=3
 # run: nvme-speed device=nvme minutes=20
 # run: backup-speed minutes=6 ROUNDS=40
+# run: map-speed minutes=6 ROUNDS=40
 
 # namespace N: its disk; Linux does not always number them alike
 namespace() {
@@ -99,6 +100,13 @@ with_backup() {
     echo "$with $without" | awk '{ printf "%.4f\n", $1 / $2 }'
 }
 
+# beside_map watched|alone OPTIONS...: requests in a second to the only disk
+beside_map() {
+    tell_host "job $1"
+    shift
+    requests "$DISK" "$@"
+}
+
 host_create() {
     check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=1G
     check "a raw disk of that size" qemu-img create -f raw disk.raw 1G
@@ -163,6 +171,44 @@ meanwhile_backup() {
         go_on
     done
     wait_end
+}
+
+# Somebody watches the zones, with four looks a second, or nobody does.
+#
+# only: map-speed
+# disk: file.cache.no-flush=on
+# qemu: -qmp unix:map.qmp,server=on,wait=off
+guest_map() {
+    left=watched
+    right=alone
+    job_of_fio "$DISK" --bs=1M >/dev/null
+    {
+        job "4 KiB, one writer" beside_map --bs=4k --iodepth=1
+        job "64 KiB, four writers" beside_map --bs=64k --numjobs=4 --iodepth=1 \
+            --offset_increment=256M --size=256M
+    } >/tmp/figures
+    equal "there are all figures" $((2 * 2 * ROUNDS)) \
+        "$(grep -c ' [1-9][0-9.]*$' /tmp/figures)"
+    save figures </tmp/figures
+}
+
+# The map is on a terminal.
+#
+# only: map-speed
+meanwhile_map() {
+    TERM=xterm script --quiet --command "echo \$\$ >map.pid
+        exec qemu-zone-map --qmp map.qmp disk --interval 0.25" map.screen &
+    for _ in $(seq $((2 * 2 * ROUNDS))); do
+        hear "job"
+        case $answer in
+        watched) kill -s CONT "$(cat map.pid)" ;;
+        alone) kill -s STOP "$(cat map.pid)" ;;
+        esac
+        go_on
+    done
+    wait_end
+    kill -s CONT "$(cat map.pid)"
+    check "the map was drawn" grep -q 'zones' map.screen
 }
 
 # Whether a reset gives blocks of the file back, which are to be found again
