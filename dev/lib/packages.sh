@@ -14,6 +14,7 @@ packages_for() {
     iotests) echo strace ;;
     bench) echo valgrind strace gnuplot-nox python3-libnbd ;;
     zone-map) echo chromium fonts-dejavu-core ;;
+    cluster) echo ceph-mon ceph-mgr ceph-osd ceph-common ;;
     style) echo shellcheck pylint flake8 mypy ;;
     docs) echo git perl python3-sphinx python3-sphinx-rtd-theme util-linux \
         libvirt-daemon-driver-qemu cpio busybox-static ;;
@@ -69,6 +70,19 @@ meson_package() {
     find "$BUILD/apt/backports" -name 'meson_*.deb' | sort -V | tail -n 1
 }
 
+# Prints a folder of programs by which a package enables and starts its services,
+# and that do nothing. Commands of dev/ start what they need as their own.
+without_services() {
+    local folder=$BUILD/without-services name
+    mkdir -p "$folder"
+    for name in deb-systemd-helper deb-systemd-invoke invoke-rc.d update-rc.d \
+        systemctl
+    do
+        ln -sf /bin/true "$folder/$name"
+    done
+    echo "$folder"
+}
+
 # need_packages PURPOSE: install those that are missing
 need_packages() {
     local lock
@@ -93,5 +107,6 @@ install_missing() {
         fi
     done
     logged apt-install as_root env DEBIAN_FRONTEND=noninteractive \
+        PATH="$(without_services):/usr/sbin:/usr/bin:/sbin:/bin" \
         apt-get install -y --no-install-recommends "${missing[@]}"
 }
