@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Type
 
-from ceph_files import OSDS, write_files
+from ceph_files import OSDS, is_free, is_ours, write_files
 from daemon import Daemon
 from project import BUILD, LIB
 
@@ -133,6 +133,8 @@ class Cluster:
 
     def remove(self) -> None:
         """Stop it, and all that it has stored goes."""
+        if not is_ours(self.folder):
+            raise ClusterError(f'{self.folder} is not the folder of a cluster')
         self.stop()
         if self.folder.exists():
             shutil.rmtree(self.folder)
@@ -146,15 +148,22 @@ class Cluster:
 
     def kill_osd(self, number: int) -> None:
         """With SIGKILL; wait until the monitor knows."""
-        self.daemons[f'osd.{number}'].kill()
-        self._wait_for(f'osd.{number} is down',
+        name = OSD_NAMES[number]
+        self.daemons[name].kill()
+        if not any(other in OSD_NAMES for other in self.running()):
+            # The others are who would tell the monitor.
+            self.ceph('osd', 'down', name)
+        self._wait_for(f'{name}: down',
                        lambda: number not in self.osds_up())
 
     def revive_osd(self, number: int) -> None:
         """Start it again, and wait until it takes part; not for health."""
-        self._start_daemon(f'osd.{number}')
-        self._wait_for(f'osd.{number} is up',
-                       lambda: number in self.osds_up())
+        name = OSD_NAMES[number]
+        if self.daemons[name].pid() is None:
+            # If it has ended just now, the monitor does not know.
+            self.ceph('osd', 'down', name)
+        self._start_daemon(name)
+        self._wait_up([name])
 
     def osds_up(self) -> List[int]:
         """As the monitor knows it."""
@@ -165,6 +174,8 @@ class Cluster:
 
     def ceph(self, *args: str) -> str:
         """What `ceph` prints as the administrator."""
+        if self.daemons['mon.a'].pid() is None:
+            raise ClusterError('the cluster does not run')
         return run('ceph', *self.admin.options(), '--connect-timeout', '30',
                    *args).stdout
 
@@ -205,6 +216,16 @@ class Cluster:
             time.sleep(0.2)
         self.say(what)
 
+    def _wait_up(self, names: List[str]) -> None:
+        """Until the monitor says that these OSDs are up."""
+        def are_up() -> bool:
+            for name in names:
+                if self.daemons[name].pid() is None:
+                    raise ClusterError(f'{name} has ended, see its .log and '
+                                       f'{self.daemons[name].output}')
+            return set(self.osds_up()) >= set(map(OSD_NAMES.index, names))
+        self._wait_for(f'{", ".join(names)}: up', are_up)
+
     def _end(self, number: int, names: Iterable[str]) -> None:
         """Send all of these a signal, and wait until they have ended."""
         told = {name: self.daemons[name].tell(number) for name in names}
@@ -219,6 +240,10 @@ class Cluster:
     def _start_monitor(self) -> None:
         if self.daemons['mon.a'].pid() is not None:
             return
+        if not is_free(self._port()):
+            raise ClusterError(
+                f'port {self._port()}, the monitor\'s, is taken by now. End '
+                'what has it, or remove this cluster')
         self._start_daemon('mon.a')
         deadline = time.monotonic() + PATIENCE
         while not self._monitor_answers():
@@ -232,11 +257,19 @@ class Cluster:
 
     def _monitor_answers(self) -> bool:
         """Whether somebody takes connections at its port."""
-        port = re.search(r'^mon_host = .*:(\d+)/0', self.conf.read_text(
-            encoding='utf-8'), re.M)
-        assert port
         with socket.socket() as probe:
-            return not probe.connect_ex(('127.0.0.1', int(port[1])))
+            return not probe.connect_ex(('127.0.0.1', self._port()))
+
+    def _port(self) -> int:
+        """The monitor's, which stays the same."""
+        return int(self._setting('mon_host').split(':')[-1].split('/')[0])
+
+    def _setting(self, name: str) -> str:
+        """From the configuration."""
+        found = re.search(rf'^{name} = (.*)$',
+                          self.conf.read_text(encoding='utf-8'), re.M)
+        assert found
+        return found[1]
 
     def _start_again(self) -> None:
         # What was killed, with the monitor, is up for the one that starts.
@@ -247,11 +280,18 @@ class Cluster:
             self.ceph('mgr', 'fail', 'a')
         for name in self.daemons:
             self._start_daemon(name)
-        self._wait_for('all OSDs are up',
-                       lambda: len(self.osds_up()) == OSDS)
+        self._wait_up(OSD_NAMES)
 
     def _start_new(self) -> None:
         self.remove()
+        try:
+            self._make()
+        except BaseException:
+            # What is not whole does not run on.
+            self.stop()
+            raise
+
+    def _make(self) -> None:
         self.folder.mkdir(parents=True)
         write_files(self.folder)
         self._make_monitor()
@@ -266,20 +306,17 @@ class Cluster:
             self._finish(name, store)
             self._start_daemon(name)
         self.say('the OSDs have their stores')
-        self._wait_for('all OSDs are up',
-                       lambda: len(self.osds_up()) == OSDS)
+        self._wait_up(OSD_NAMES)
         self.ceph('osd', 'pool', 'create', POOL)
         self.rbd('pool', 'init', POOL)
         self.say(f'there is a pool `{POOL}`')
         self._whole.touch()
 
     def _make_monitor(self) -> None:
-        text = self.conf.read_text(encoding='utf-8')
-        values = dict(re.findall(r'^(fsid|mon_host) = (.*)$', text, re.M))
         monmap = str(self.folder / 'monmap')
         keys = self.folder / 'all-keys'
-        run('monmaptool', '--create', '--fsid', values['fsid'], '--addv', 'a',
-            values['mon_host'], monmap)
+        run('monmaptool', '--create', '--fsid', self._setting('fsid'),
+            '--addv', 'a', self._setting('mon_host'), monmap)
         run('ceph-mon', '--conf', str(self.conf), '--mkfs', '-i', 'a',
             '--monmap', monmap, '--keyring', str(keys))
         keys.unlink()

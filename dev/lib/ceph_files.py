@@ -29,8 +29,8 @@ CAPS: Dict[str, Dict[str, str]] = {
 
 # Of all daemons. What is not as by default saves time and room; a write is
 # acknowledged when the OSDs have it where a kill cannot take it away.
-CONF = '''\
-# Made by dev/cluster
+HEAD = '# Made by dev/cluster\n'
+CONF = HEAD + '''\
 [global]
 fsid = {fsid}
 mon_host = [v2:127.0.0.1:{port}/0]
@@ -100,10 +100,13 @@ bluestore_cache_size = 67108864
 osd_heartbeat_interval = 1
 osd_heartbeat_grace = 10
 osd_recovery_sleep = 0
+# The one that does not measure the disk at the first start
+osd_op_queue = wpq
+# A host that was slow once is not slow for a day. Older ones do not know this.
+bluestore_slow_ops_warn_lifetime = 10
 '''
 
-CLIENT_CONF = '''\
-# Made by dev/cluster
+CLIENT_CONF = HEAD + '''\
 [global]
 fsid = {fsid}
 mon_host = [v2:127.0.0.1:{port}/0]
@@ -163,6 +166,15 @@ def write_client(folder: Path, values: Dict[str, str], key: str) -> None:
         encoding='utf-8')
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is that of a cluster, or empty, or not there."""
+    conf = folder / 'ceph.conf'
+    if conf.is_file():
+        return conf.read_text(encoding='utf-8').startswith(HEAD)
+    return not folder.exists() or folder.is_dir() and \
+        not any(folder.iterdir())
+
+
 def write_files(folder: Path) -> None:
     """All that there is before anything runs."""
     port = free_ports()
@@ -170,10 +182,11 @@ def write_files(folder: Path) -> None:
               'first': str(port + 1), 'last': str(port + PORTS - 1),
               'folder': str(folder), 'block_size': str(BLOCK_SIZE)}
     keys = {name: new_key() for name in CAPS}
-    for name in ('run', 'crash', 'log', 'mon.a'):
-        (folder / name).mkdir()
+    # This one shows what the folder is, so it is the first.
     (folder / 'ceph.conf').write_text(CONF.format_map(values),
                                       encoding='utf-8')
+    for name in ('run', 'crash', 'log', 'mon.a'):
+        (folder / name).mkdir()
     _write_private(folder / 'keyring',
                    keyring({'client.admin': keys['client.admin']}))
     _write_private(folder / 'all-keys', keyring(keys))

@@ -107,6 +107,7 @@ install_missing() {
         fi
     done
     logged apt-install as_root env DEBIAN_FRONTEND=noninteractive \
-        PATH="$(without_services):/usr/sbin:/usr/bin:/sbin:/bin" \
-        apt-get install -y --no-install-recommends "${missing[@]}"
+        apt-get install -y --no-install-recommends \
+        -o DPkg::Path="$(without_services):/usr/sbin:/usr/bin:/sbin:/bin" \
+        "${missing[@]}"
 }
