@@ -26,11 +26,14 @@ class Daemon:
         self.output = output
 
     def start(self, env: Dict[str, str]) -> None:
-        """In a session of its own, so that it outlives a terminal."""
+        """In a session of its own, so that it outlives a terminal, and in /.
+
+        Debian 13's OSDs look for their plugins from there.
+        """
         with open(self.output, 'ab') as output:
             # pylint: disable-next=consider-using-with
             process = subprocess.Popen(
-                self.command, env=env, stdin=subprocess.DEVNULL,
+                self.command, cwd='/', env=env, stdin=subprocess.DEVNULL,
                 stdout=output, stderr=output, start_new_session=True)
         self.pid_file.write_text(f'{process.pid}\n', encoding='ascii')
         # Its command line is empty for a moment.
