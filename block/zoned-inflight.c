@@ -556,6 +556,8 @@ wait_and_begin(BlockDriverState *bs, ZonedFlight *f, ZonedWrite *w,
 
     w->ticket = ++s->inflight.last_ticket;
     w->ret = -EAGAIN;
+    /* It may have been here before: a rule has stopped it then. */
+    w->commits = false;
     QTAILQ_INSERT_TAIL(&f->waiting, w, next);
     begin_waiting(s, f, wake);
     if (!w->commits) {

@@ -324,6 +324,58 @@ static void test_commit_fails(void)
     write_blocks(d, 2 * ZONE, BLOCK);
 }
 
+/* The zone at @offset is to fail when it is written there. */
+static void add_rule(Disk *d, uint64_t offset)
+{
+    BlockDriverState *bs = blk_bs(d->blk);
+    BlockZoneRule rule = {
+        .offset = offset,
+        .trigger = ZONE_RULE_TRIGGER_WRITE_AT,
+        .value = offset,
+        .condition = ZONE_FORCED_CONDITION_READ_ONLY,
+        .has_fail = true,
+        .fail = true,
+    };
+
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+
+    g_assert_true(bs->drv->bdrv_zone_add_rule(bs, &rule, &error_abort));
+}
+
+/*
+ * A write that has waited for a commit does not commit again when a rule has
+ * stopped it and it waits for another one that was.
+ */
+static void test_stopped_behind_commit(void)
+{
+    g_autoptr(Disk) d = disk_open(NULL);
+    Request r[2];
+
+    /* The next zone needs the resource of the one that became full. */
+    write_blocks(d, 0, ZONE);
+    write_blocks(d, ZONE, BLOCK);
+    hold_next_write(d);
+    for (int i = 0; i < ARRAY_SIZE(r); i++) {
+        r[i] = (Request) {
+            .name = 'a' + i, .type = APPEND, .offset = 2 * ZONE,
+            .bytes = BLOCK,
+        };
+        start(d, &r[i]);
+    }
+    wait_until_held(d);
+    add_rule(d, 2 * ZONE);
+    release(d);
+    /* That of the zone that fails; the table then is not as the zones are. */
+    hold_next_write(d);
+    wait_until_held(d);
+    write_blocks(d, ZONE + BLOCK, BLOCK);
+    release(d);
+    finish(d, ARRAY_SIZE(r));
+    for (int i = 0; i < ARRAY_SIZE(r); i++) {
+        g_assert_cmpint(r[i].ret, ==, -EPERM);
+    }
+}
+
 int main(int argc, char **argv)
 {
     bdrv_init();
@@ -337,5 +389,7 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/order/operation-behind-acknowledged-write",
                     test_operation_behind_acknowledged_write);
     g_test_add_func("/zoned/order/commit-fails", test_commit_fails);
+    g_test_add_func("/zoned/order/stopped-behind-commit",
+                    test_stopped_behind_commit);
     return g_test_run();
 }
