@@ -79,12 +79,14 @@ static bool mgmt_is_durable(const ZonedZones *z, BlockZoneOp op, uint32_t i)
 }
 
 /*
- * Was zone @i emptied by a reset before, and its space not given back?  Called
- * with the lock.
+ * Was zone @i emptied by a reset before, and its space not given back?  If it
+ * has failed since, and so is not reset, it may hold data.  Called with the
+ * lock.
  */
 static bool is_undiscarded(const BDRVZonedState *s, uint32_t i)
 {
-    return s->undiscarded && test_bit(i, s->undiscarded);
+    return s->undiscarded && test_bit(i, s->undiscarded) &&
+           zoned_zones_cond(&s->zones, i) == BLK_ZS_EMPTY;
 }
 
 /* Does who watches the disk want to hear of a zone that @op has changed? */
