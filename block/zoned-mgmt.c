@@ -37,6 +37,7 @@ typedef struct Mgmt {
     uint32_t next;              /* the zone that comes next */
     bool durable;               /* the result is to be made durable */
     bool ruled;                 /* a zone has failed by a rule */
+    bool skipped;               /* a reset has skipped zones that have failed */
     GArray *emptied;            /* zones that a reset has emptied: ZonedRun */
     ZonedRun news;              /* from the first zone to tell of to the last */
     BlockZoneState cond;        /* of the first; only there if news.end is */
@@ -146,6 +147,8 @@ static int mgmt_zone(BDRVZonedState *s, Mgmt *m)
         m->ruled = true;
         note_news(s, m, i);
     }
+    m->skipped |= m->op == BLK_ZO_RESET && ret == 0 &&
+                  zoned_zones_cond(&s->zones, i) != BLK_ZS_EMPTY;
     m->durable |= mgmt_is_durable(&s->zones, m->op, i);
     if (ret > 0 && is_news(m->op)) {
         note_news(s, m, i);
@@ -343,7 +346,7 @@ static int coroutine_fn GRAPH_RDLOCK commit_reset(BlockDriverState *bs,
     BDRVZonedState *s = bs->opaque;
     int ret;
 
-    if (m->ruled) {
+    if (m->ruled || m->skipped) {
         /* Data of a zone that has failed may not be in the file. */
         ret = zoned_co_commit(bs);
     } else {
