@@ -132,6 +132,33 @@ static void damage_extension(Damage *d, uint32_t i)
     }
 }
 
+static bool is_failed(const JudgeEntry *entry)
+{
+    return entry->cond == BLK_ZS_RDONLY || entry->cond == BLK_ZS_OFFLINE;
+}
+
+static void damage_cond(Damage *d, uint32_t i)
+{
+    JudgeEntry entry = judge_entry(d->run->judge, i);
+    bool blank = entry.address == zone_start(d->run, i) && !entry.extended;
+    bool full = zone_room(d->run, i, entry.address) == 0;
+
+    if (entry.cond != BLK_ZS_RDONLY) {
+        set_entry(d, i, BLK_ZS_RDONLY, entry.address);
+        expect_refused(d, "a zone that has become READ ONLY");
+    }
+    if (entry.cond != BLK_ZS_OFFLINE) {
+        set_entry(d, i, BLK_ZS_OFFLINE, entry.address);
+        expect_refused(d, "a zone that has become OFFLINE");
+    }
+    if (is_failed(&entry)) {
+        set_entry(d, i, blank ? BLK_ZS_EMPTY : full ? BLK_ZS_FULL
+                                                    : BLK_ZS_CLOSED,
+                  entry.address);
+        expect_refused(d, "a zone that had failed, and is usable");
+    }
+}
+
 static void damage_zone(Damage *d, uint32_t i)
 {
     Run *r = d->run;
@@ -140,18 +167,18 @@ static void damage_zone(Damage *d, uint32_t i)
     Content *data = &d->image[judge_data_sector(r->judge, start / SECTOR)];
     uint64_t written = (entry.address - start) / SECTOR;
     uint64_t room = zone_room(r, i, entry.address) / SECTOR;
+    unsigned cond = is_failed(&entry) ? entry.cond : BLK_ZS_CLOSED;
 
     if (r->geo.ext_size) {
         damage_extension(d, i);
     }
-    set_entry(d, i, BLK_ZS_RDONLY, entry.address);
-    expect_refused(d, "an unexpected condition");
+    damage_cond(d, i);
     if (room > 1) {
-        set_entry(d, i, BLK_ZS_CLOSED, entry.address + SECTOR);
+        set_entry(d, i, cond, entry.address + SECTOR);
         expect_refused(d, "an address that is too high");
     }
     if (written > 1) {
-        set_entry(d, i, BLK_ZS_CLOSED, entry.address - SECTOR);
+        set_entry(d, i, cond, entry.address - SECTOR);
         expect_refused(d, "an address that is too low");
     }
     if (written > 0) {
@@ -219,6 +246,8 @@ static void damage_image(Run *r)
               disk_garbage(r->disk));
     expect_refused(&d, "a damaged header");
     damage_size(&d);
+    /* With that header, the judge would look for other zones. */
+    g_assert(judge_cut(r->judge, JUDGE_NEVER - 1, good, NULL, 0));
     for (uint32_t i = r->geo.nr_conv; i < judge_nr_zones(r->judge); i++) {
         damage_zone(&d, i);
     }
@@ -325,7 +354,7 @@ static void any_zones(ZonedRandom *random, JudgeGeometry *geo)
 }
 
 static const Profile judge_profile = {
-    "judge", conventional, .certain = true, .processes = true,
+    "judge", conventional, .certain = true, .processes = true, .failing = true,
 };
 
 static const Profile profiles[] = {
@@ -338,6 +367,11 @@ static const Profile profiles[] = {
     { "faults", any_zones, .faults = true },
     { "processes", any_zones, .processes = true },
     { "processes-faults", any_zones, .processes = true, .faults = true },
+    { "failing", any_zones, .failing = true, .rules = true },
+    { "failing-processes", any_zones, .failing = true, .rules = true,
+      .processes = true },
+    { "failing-faults", any_zones, .failing = true, .rules = true,
+      .processes = true, .faults = true },
 };
 
 int main(int argc, char **argv)

@@ -402,6 +402,12 @@ static bool is_promise(const JudgeOp *op)
             op->type == JUDGE_OP_RESET || op->type == JUDGE_OP_EXTEND);
 }
 
+/* Does what @op begins to do take promises back? */
+static bool takes_back(const JudgeOp *op)
+{
+    return op->type == JUDGE_OP_RESET || op->type == JUDGE_OP_RESTORE;
+}
+
 /* What a process finds at @time is as good as what a power cut leaves. */
 static bool judge_view(Cuts *c, const Content *view, int64_t time)
 {
@@ -416,9 +422,9 @@ static bool judge_view(Cuts *c, const Content *view, int64_t time)
 /*
  * Judges the whole history.  The longer one waits with a cut, the more images
  * are possible and the more was promised; only a flush of the file makes images
- * impossible, and only a reset takes promises back.  So cuts in front of these,
- * and one at the end, miss nothing.  Some more keep the number of images small
- * enough to try all of them.
+ * impossible, and only a reset takes promises back, or what makes a zone usable
+ * again.  So cuts in front of these, and one at the end, miss nothing.  Some
+ * more keep the number of images small enough to try all of them.
  */
 bool cuts_judge_history(Cuts *c)
 {
@@ -436,8 +442,7 @@ bool cuts_judge_history(Cuts *c)
         const Request *q = event->request;
         bool flushed = event->type == EVENT_DONE && q->ret == 0 &&
                        q->type == REQUEST_FLUSH;
-        bool reset = event->type == EVENT_BEGIN &&
-                     event->op->type == JUDGE_OP_RESET;
+        bool reset = event->type == EVENT_BEGIN && takes_back(event->op);
         bool submit = event->type == EVENT_SUBMIT && q->type != REQUEST_FLUSH;
 
         if (event->type == EVENT_OPEN && !judge_view(c, event->view, i)) {

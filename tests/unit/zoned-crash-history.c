@@ -2,11 +2,12 @@
  * The test of power cuts: a random history
  *
  * Workers do writes, appends, zone operations and flushes, many at a time; now
- * and then, zones at the end of the device go, and come back.  In
- * some histories there are several processes, one after the other.  One dies in
- * the middle of what it does, or ends; the next one opens the image again and
- * goes on with what is in the file's cache: all that was submitted, less what
- * was still on its way when a process died.
+ * and then, zones at the end of the device go, and come back.  In some
+ * histories, zones fail, at once or by a rule, and are made usable again.  In
+ * some there are several processes, one after the other.  One dies in the
+ * middle of what it does, or ends; the next one opens the image again and goes
+ * on with what is in the file's cache: all that was submitted, less what was
+ * still on its way when a process died.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -89,6 +90,7 @@ static void ack(Run *r, JudgeOp *op, int ret)
     }
     judge_op_ack(r->judge, op, ret, disk_now(r->disk));
     disk_add_op(r->disk, EVENT_ACK, op);
+    rules_note(r, op);
 }
 
 static void fill_data(uint8_t *buf, uint64_t bytes, uint64_t number)
@@ -143,27 +145,72 @@ static void coroutine_fn do_flush(Run *r)
     ack(r, op, blk_co_flush(r->blk));
 }
 
-/* An operation on one zone, on some or on all. */
-static void coroutine_fn do_mgmt(Run *r, uint32_t zone, BlockZoneOp zone_op,
-                                 JudgeOpType type)
+/* One zone, some, or, in @all of 100 cases, all of them */
+static uint64_t choose_range(Run *r, uint64_t *offset, unsigned all)
 {
-    uint64_t offset = zone_start(r, zone);
     uint64_t bytes = r->geo.zone_size;
-    JudgeOp *op;
 
-    if (percent(r, 5) && size_now(r) == r->geo.size) {
-        offset = 0;
+    if (percent(r, all) && size_now(r) == r->geo.size) {
+        *offset = 0;
         bytes = r->geo.size;
-    } else if (percent(r, 15)) {
+    } else if (percent(r, 15) && !r->profile->certain) {
         bytes *= 1 + below(r, 4);
     }
-    bytes = MIN(bytes, size_now(r) - offset);
+    bytes = MIN(bytes, size_now(r) - *offset);
     if (bytes == size_now(r) && bytes < r->geo.size) {
         /* Only of one that is as it was made, the judge knows that it is all */
         bytes = r->geo.zone_size;
     }
-    op = begin(r, type, false, offset, bytes);
+    return bytes;
+}
+
+static void coroutine_fn do_mgmt(Run *r, uint32_t zone, BlockZoneOp zone_op,
+                                 JudgeOpType type)
+{
+    uint64_t offset = zone_start(r, zone);
+    uint64_t bytes = choose_range(r, &offset, r->profile->failing ? 12 : 5);
+    JudgeOp *op = begin(r, type, false, offset, bytes);
+
     ack(r, op, blk_co_zone_mgmt(r->blk, zone_op, offset, bytes));
+}
+
+static BlockZoneState coroutine_fn zone_cond(Run *r, uint32_t zone)
+{
+    unsigned int n = 1;
+    BlockZoneDescriptor desc;
+
+    blk_co_zone_report(r->blk, zone_start(r, zone), &n, &desc);
+    return desc.state;
+}
+
+/* Makes some zones fail, or usable again; mostly what changes them */
+static void coroutine_fn do_turn(Run *r, uint32_t zone)
+{
+    static const struct {
+        BlockZoneOp zone_op;
+        JudgeOpType type;
+        unsigned all;
+    } turns[] = {
+        { BLK_ZO_RESTORE, JUDGE_OP_RESTORE, 5 },
+        { BLK_ZO_MAKE_RDONLY, JUDGE_OP_RDONLY, 1 },
+        { BLK_ZO_MAKE_OFFLINE, JUDGE_OP_OFFLINE, 1 },
+        { BLK_ZO_OFFLINE, JUDGE_OP_OFFLINE },
+    };
+    BlockZoneState cond = zone_cond(r, zone);
+    bool failed = cond == BLK_ZS_RDONLY || cond == BLK_ZS_OFFLINE;
+    unsigned what = failed && percent(r, 70) ? 0 : below(r, ARRAY_SIZE(turns));
+    uint64_t offset = zone_start(r, zone);
+    unsigned all = r->profile->certain ? 0 : turns[what].all;
+    uint64_t bytes = choose_range(r, &offset, all);
+    JudgeOp *op;
+
+    if (turns[what].zone_op == BLK_ZO_OFFLINE) {
+        /* That of all zones leaves out those that are not READ ONLY. */
+        bytes = r->geo.zone_size;
+    }
+    bytes = MIN(bytes, size_now(r) - offset);
+    op = begin(r, turns[what].type, true, offset, bytes);
+    ack(r, op, blk_co_zone_mgmt(r->blk, turns[what].zone_op, offset, bytes));
 }
 
 static void coroutine_fn do_extend(Run *r, uint32_t zone)
@@ -234,6 +281,10 @@ static void coroutine_fn do_zone_write(History *h, uint32_t zone, bool append)
     } else {
         do_write(h, wp, bytes);
     }
+    if (rules_are_applied(r, zone) && !r->disk->off) {
+        /* It finds out that the zone has failed, whatever has become of it. */
+        do_mgmt(r, zone, BLK_ZO_RESET, JUDGE_OP_RESET);
+    }
 }
 
 /* Zones that the device would have if those at its end that are EMPTY went */
@@ -260,8 +311,11 @@ static void coroutine_fn do_resize(History *h)
         size = (least + below(r, r->geo.nr_zones - least + 1)) *
                r->geo.zone_size;
     }
-    /* Who waits to take the device over has told others of its size. */
-    if (h->resizes || r->standby || size == size_now(r) ||
+    /*
+     * Who waits to take the device over has told others of its size; and zones
+     * that go take their rules with them.
+     */
+    if (h->resizes || r->standby || r->rules->len > 0 || size == size_now(r) ||
         r->geo.size % r->geo.zone_size) {
         do_flush(r);
         return;
@@ -273,6 +327,24 @@ static void coroutine_fn do_resize(History *h)
     h->resizes = false;
 }
 
+/* Something that makes zones fail, or usable again: maybe nothing of that */
+static bool coroutine_fn do_failing(History *h, uint32_t zone)
+{
+    Run *r = h->run;
+    unsigned what = below(r, 100);
+    BlockZoneState cond = zone_cond(r, zone);
+    bool failed = cond == BLK_ZS_RDONLY || cond == BLK_ZS_OFFLINE;
+
+    if (what < (failed ? 25 : 4)) {
+        do_turn(r, zone);
+    } else if (what < 8 && !failed && r->profile->rules && !h->resizes) {
+        rules_add(r, zone, zone_wp(r, zone));
+    } else {
+        return false;
+    }
+    return true;
+}
+
 static void coroutine_fn do_something(History *h)
 {
     Run *r = h->run;
@@ -281,6 +353,8 @@ static void coroutine_fn do_something(History *h)
 
     if (zone_start(r, zone) >= size_now(r) || percent(r, 2)) {
         do_resize(h);
+    } else if (r->profile->failing && do_failing(h, zone)) {
+        return;
     } else if (r->geo.nr_conv && percent(r, 15)) {
         do_conv(h);
     } else if (r->geo.ext_size &&
@@ -413,6 +487,7 @@ static bool next_process(History *h, Entrance entrance)
     Content *view = disk_copy(r->disk);
 
     device_power_off(r);
+    rules_forget(r);
     h->resizes = false;
     r->disk->flush_failed = false;
     h->steps_left = UINT_MAX;

@@ -39,6 +39,7 @@ static void forget_history(Run *r)
 {
     cuts_forget(r->cuts);
     disk_forget(r->disk);
+    rules_forget(r);
     g_clear_pointer(&r->start, g_free);
 }
 
@@ -53,6 +54,7 @@ Run *run_new(const Profile *profile, Tally *tally, uint32_t seed)
     r->geo.nr_zones = DIV_ROUND_UP(r->geo.size, r->geo.zone_size);
     r->judge = judge_new(&r->geo);
     r->disk = disk_new(&r->random, profile->fragments);
+    r->rules = rules_new();
     device_create(r);
     r->history = history_new(r);
     r->cuts = cuts_new(r);
@@ -66,6 +68,7 @@ void run_free(Run *r)
     cuts_free(r->cuts);
     disk_free(r->disk);
     judge_free(r->judge);
+    g_array_unref(r->rules);
     if (r->failure) {
         g_string_free(r->failure, true);
     }

@@ -4,6 +4,7 @@
  * test-zoned-crash.c      the tests, and the devices that they are about
  * zoned-crash-run.c       runs: some histories on one device
  * zoned-crash-history.c   a random history
+ * zoned-crash-rules.c     rules by which zones fail in it
  * zoned-crash-cuts.c      what a power cut leaves at each point of it
  * zoned-crash-device.c    the device: the driver on the disk
  * zoned-crash-disk.c      the disk, which keeps a record; needs none of these
@@ -26,8 +27,10 @@ typedef struct Profile {
     void (*geometry)(ZonedRandom *random, JudgeGeometry *geo);
     bool faults;                /* requests to the file may fail */
     bool fragments;             /* the file takes small requests only */
-    bool certain;               /* one operation at a time: nothing is open */
+    bool certain;               /* one operation at a time, none half done */
     bool processes;             /* more than one */
+    bool failing;               /* zones fail, and are usable again */
+    bool rules;                 /* by rules, too */
 } Profile;
 
 /* What all runs of a test have done, and are to do. */
@@ -51,6 +54,7 @@ typedef struct Run {
     Cuts *cuts;
     BlockBackend *blk;          /* of the process that uses the device */
     BlockDriverState *standby;  /* of the next process, or NULL */
+    GArray *rules;              /* by which zones will fail in this process */
     Content *start;             /* the file when the history began */
     GString *failure;           /* what was found, or NULL */
 } Run;
@@ -152,6 +156,23 @@ bool history_run(History *h);
 
 /* Is there something that has not ended?  Then the device cannot be closed. */
 bool history_hangs(const History *h);
+
+/* zoned-crash-rules.c */
+
+/* No rules, for Run.rules */
+GArray *rules_new(void);
+
+/* Gives @zone, whose write pointer is @wp, a rule, if it can have that. */
+void coroutine_fn rules_add(Run *r, uint32_t zone, uint64_t wp);
+
+/* @op was acknowledged: notes which zones have failed with it. */
+void rules_note(Run *r, const JudgeOp *op);
+
+/* Has @zone failed by a rule, or is about to, and nobody has noted it? */
+bool rules_are_applied(Run *r, uint32_t zone);
+
+/* The device is gone, and its rules are. */
+void rules_forget(Run *r);
 
 /* zoned-crash-cuts.c */
 

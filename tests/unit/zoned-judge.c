@@ -194,6 +194,7 @@ typedef struct JudgeZone {
     GPtrArray *writes;          /* JudgeOp, also what was found */
     GPtrArray *mgmt;            /* JudgeOp, that cover this zone */
     GPtrArray *extends;         /* JudgeOp, also the one that was found */
+    GPtrArray *turns;           /* JudgeOp, by which it fails, or works again */
     bool varies;
 } JudgeZone;
 
@@ -413,6 +414,8 @@ static bool check_entry(Judge *j, uint32_t i, const JudgeEntry *entry)
         max -= JUDGE_SECTOR;
         break;
     case COND_FULL:
+    case COND_RDONLY:
+    case COND_OFFLINE:
         break;
     default:
         return fail(j, i, "condition 0x%x", entry->cond);
@@ -468,6 +471,35 @@ static bool surely_before(const JudgeOp *a, const JudgeOp *b)
     return a->ack < b->begin;
 }
 
+/* Is it on zones, which it takes in order up to the first that refuses it? */
+static bool is_mgmt(const JudgeOp *op)
+{
+    switch (op->type) {
+    case JUDGE_OP_OPEN:
+    case JUDGE_OP_CLOSE:
+    case JUDGE_OP_FINISH:
+    case JUDGE_OP_RESET:
+    case JUDGE_OP_RDONLY:
+    case JUDGE_OP_OFFLINE:
+    case JUDGE_OP_RESTORE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The last zone that @op is on */
+static uint32_t last_zone(const Judge *j, const JudgeOp *op)
+{
+    return (op->offset + op->bytes - 1) / j->geo.zone_size;
+}
+
+/* The same as op_maybe_done(), in zone @i: one behind it may have refused. */
+static bool op_maybe_done_in(const Judge *j, const JudgeOp *op, uint32_t i)
+{
+    return op_maybe_done(op) || (is_mgmt(op) && i < last_zone(j, op));
+}
+
 static bool is_write(const JudgeOp *op)
 {
     return op->type == JUDGE_OP_WRITE || op->type == JUDGE_OP_APPEND ||
@@ -478,6 +510,110 @@ static bool is_write(const JudgeOp *op)
 #define FOREACH_OP(op, list) \
     for (guint op##_i = 0; (list) && op##_i < (list)->len && \
          ((op) = g_ptr_array_index((list), op##_i), true); op##_i++)
+
+static bool is_whole_device(const Judge *j, const JudgeOp *op)
+{
+    return op->offset == 0 && op->bytes == j->geo.size && j->geo.nr_zones > 1;
+}
+
+static bool is_failed(unsigned cond)
+{
+    return cond == COND_RDONLY || cond == COND_OFFLINE;
+}
+
+/* Has a zone the condition READ ONLY or OFFLINE by @op? */
+static bool makes_fail(const JudgeOp *op)
+{
+    return op->type == JUDGE_OP_RDONLY || op->type == JUDGE_OP_OFFLINE ||
+           (op->type == JUDGE_OP_FOUND && is_failed(op->cond));
+}
+
+/* Has @turn, one of the turns of zone @i, surely come between the two times? */
+static bool turn_between(const JudgeOp *turn, int64_t after, int64_t before)
+{
+    return op_surely_done(turn) && turn->begin > after && turn->ack < before;
+}
+
+/*
+ * May zone @i, which @fail has made fail, be usable again when @op comes?  What
+ * was found there can say so itself.
+ */
+static bool maybe_works_again(const Judge *j, uint32_t i, const JudgeOp *fail,
+                              const JudgeOp *op)
+{
+    const JudgeOp *turn;
+
+    FOREACH_OP(turn, j->zones[i].turns) {
+        if (!makes_fail(turn) && op_maybe_done_in(j, turn, i) &&
+            !surely_before(turn, fail) && turn->begin <= op->ack) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Is zone @i, which @fail has made fail, surely usable again at time @then? */
+static bool surely_works_again(const Judge *j, uint32_t i, const JudgeOp *fail,
+                               int64_t then)
+{
+    const JudgeOp *turn;
+
+    FOREACH_OP(turn, j->zones[i].turns) {
+        if (!makes_fail(turn) && turn_between(turn, fail->ack, then)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* May zone @i be READ ONLY or OFFLINE while @op is under way? */
+static bool maybe_failed_during(const Judge *j, uint32_t i, const JudgeOp *op)
+{
+    const JudgeOp *turn;
+
+    FOREACH_OP(turn, j->zones[i].turns) {
+        if (makes_fail(turn) && op_maybe_done_in(j, turn, i) &&
+            turn->begin < op->ack &&
+            !surely_works_again(j, i, turn, op->begin)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What has made zone @i fail, surely before @op and until behind it; or NULL */
+static const JudgeOp *find_failure(const Judge *j, uint32_t i,
+                                   const JudgeOp *op)
+{
+    const JudgeOp *turn;
+
+    FOREACH_OP(turn, j->zones[i].turns) {
+        if (makes_fail(turn) && op_surely_done(turn) &&
+            surely_before(turn, op) && !maybe_works_again(j, i, turn, op)) {
+            return turn;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * The same as op_maybe_done_in() for a reset or a finish: none is done in a
+ * zone that has failed.
+ */
+static bool change_maybe_done(const Judge *j, const JudgeOp *op, uint32_t i)
+{
+    return op_maybe_done_in(j, op, i) && !find_failure(j, i, op);
+}
+
+/*
+ * The same as op_surely_done() for what the user of the device has sent, in
+ * zone @i: an operation on all zones skips those that have failed.
+ */
+static bool op_surely_done_in(const Judge *j, const JudgeOp *op, uint32_t i)
+{
+    return op_surely_done(op) &&
+           !(is_whole_device(j, op) && maybe_failed_during(j, i, op));
+}
 
 /* Was a FUA write of the zone in flight while @op was? */
 static bool is_beside_fua(const Judge *j, const JudgeOp *op)
@@ -541,7 +677,6 @@ JudgeOp *judge_op_begin(Judge *j, JudgeOpType type, bool fua, uint64_t offset,
                         uint64_t bytes, int64_t now)
 {
     JudgeOp *op = new_op(j, type, offset, bytes);
-    uint32_t last;
 
     op->fua = fua;
     op->begin = now;
@@ -556,9 +691,16 @@ JudgeOp *judge_op_begin(Judge *j, JudgeOpType type, bool fua, uint64_t offset,
     case JUDGE_OP_FINISH:
     case JUDGE_OP_RESET:
     case JUDGE_OP_OPEN:
-        last = (offset + bytes - 1) / j->geo.zone_size;
-        for (uint32_t i = op->zone; i <= last; i++) {
+        for (uint32_t i = op->zone; i <= last_zone(j, op); i++) {
             add_op(&j->zones[i].mgmt, op);
+        }
+        break;
+    case JUDGE_OP_RDONLY:
+    case JUDGE_OP_OFFLINE:
+    case JUDGE_OP_RESTORE:
+        for (uint32_t i = op->zone; i <= last_zone(j, op); i++) {
+            add_op(&j->zones[i].mgmt, op);
+            add_op(&j->zones[i].turns, op);
         }
         break;
     case JUDGE_OP_EXTEND:
@@ -606,17 +748,31 @@ static bool is_found_empty(const JudgeOp *op)
 /*
  * What promises that write @w is durable, once it is acknowledged?  Nothing of
  * another process: that one speaks of what it has found.  And a close speaks of
- * what there is in the zone; if there is nothing, of nothing.
+ * what there is in the zone; if there is nothing, of nothing.  A zone that is
+ * made to fail, or usable again, durably has what was in it then.
  */
 static bool op_settles(const JudgeOp *op, const JudgeOp *w)
 {
-    return op_surely_done(op) && surely_before(w, op) &&
-           op->process == w->process &&
-           (op->type == JUDGE_OP_FLUSH || op->type == JUDGE_OP_FINISH ||
-            (op->type == JUDGE_OP_CLOSE && !is_found_empty(w)));
+    if (!op_surely_done(op) || !surely_before(w, op) ||
+        op->process != w->process) {
+        return false;
+    }
+    switch (op->type) {
+    case JUDGE_OP_FLUSH:
+    case JUDGE_OP_FINISH:
+        return true;
+    case JUDGE_OP_CLOSE:
+        return !is_found_empty(w);
+    case JUDGE_OP_RDONLY:
+    case JUDGE_OP_OFFLINE:
+    case JUDGE_OP_RESTORE:
+        return op->fua;
+    default:
+        return false;
+    }
 }
 
-/* Finds out what became of @w, a write or a finish, in zone @zone. */
+/* Finds out what became of @w, a write or a turn, in zone @zone. */
 static void follow_up(Judge *j, JudgeOp *w, const JudgeZone *zone)
 {
     JudgeOp *op;
@@ -638,10 +794,10 @@ static void follow_up(Judge *j, JudgeOp *w, const JudgeZone *zone)
         if (op_surely_done(w) && op_settles(op, w)) {
             w->durable = MIN(w->durable, op->ack);
         }
-        if (op->type == JUDGE_OP_RESET && op_maybe_done(op) &&
+        if (op->type == JUDGE_OP_RESET && change_maybe_done(j, op, w->zone) &&
             !surely_before(op, w)) {
             w->maybe_reset = MIN(w->maybe_reset, op->begin);
-            if (op_surely_done(op) && surely_before(w, op)) {
+            if (op_surely_done_in(j, op, w->zone) && surely_before(w, op)) {
                 w->surely_reset = MIN(w->surely_reset, op->ack);
             }
         }
@@ -682,9 +838,25 @@ static void follow_unseen(Judge *j, JudgeOp *op, const JudgeZone *zone)
     op->maybe_reset = MIN(op->maybe_reset, op->unseen);
 }
 
+/* May zone @i have been made usable again while @op was under way? */
+static bool was_maybe_restored_amid(const Judge *j, uint32_t i,
+                                    const JudgeOp *op)
+{
+    const JudgeOp *turn;
+
+    FOREACH_OP(turn, j->zones[i].turns) {
+        if (turn->type == JUDGE_OP_RESTORE && op_maybe_done_in(j, turn, i) &&
+            !surely_before(turn, op) && !surely_before(op, turn)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
  * Two writes of a zone without a reset between them, as far as can be known, do
- * not overlap and are acknowledged in the order of their addresses.
+ * not overlap and are acknowledged in the order of their addresses.  But one by
+ * which the zone fails waits for that, even if it is usable again by then.
  */
 static bool check_ack_order(Judge *j, uint32_t i, const JudgeOp *a,
                             const JudgeOp *b)
@@ -697,7 +869,7 @@ static bool check_ack_order(Judge *j, uint32_t i, const JudgeOp *a,
         return true;
     }
     FOREACH_OP(op, j->zones[i].mgmt) {
-        if (op->type == JUDGE_OP_RESET && op_maybe_done(op) &&
+        if (op->type == JUDGE_OP_RESET && change_maybe_done(j, op, i) &&
             !(surely_before(op, a) && surely_before(op, b)) &&
             !(surely_before(a, op) && surely_before(b, op))) {
             return true;
@@ -708,10 +880,50 @@ static bool check_ack_order(Judge *j, uint32_t i, const JudgeOp *a,
                     "acknowledged to have written byte %" PRIu64, low->number,
                     high->number, high->offset);
     }
-    if (low->ack > high->ack) {
+    if (low->ack > high->ack && !was_maybe_restored_amid(j, i, low)) {
         return fail(j, i, "operation %" PRIu64 " was acknowledged before %"
                     PRIu64 ", which lies in front of it", high->number,
                     low->number);
+    }
+    return true;
+}
+
+/* What was done in zone @i, was not done while it had surely failed. */
+static bool check_usable(Judge *j, uint32_t i, const JudgeOp *op)
+{
+    const JudgeOp *turn;
+
+    if (op->type == JUDGE_OP_FOUND || !op_surely_done_in(j, op, i)) {
+        return true;
+    }
+    turn = find_failure(j, i, op);
+    return !turn || fail(j, i, "operation %" PRIu64 " was done though the zone "
+                         "had failed (operation %" PRIu64 ")", op->number,
+                         turn->number);
+}
+
+/* The same for all that was done in zone @i */
+static bool check_all_usable(Judge *j, uint32_t i)
+{
+    const JudgeZone *zone = &j->zones[i];
+    const JudgeOp *op;
+
+    FOREACH_OP(op, zone->writes) {
+        if (!check_usable(j, i, op)) {
+            return false;
+        }
+    }
+    FOREACH_OP(op, zone->extends) {
+        if (!check_usable(j, i, op)) {
+            return false;
+        }
+    }
+    FOREACH_OP(op, zone->mgmt) {
+        if ((op->type == JUDGE_OP_OPEN || op->type == JUDGE_OP_CLOSE ||
+             op->type == JUDGE_OP_FINISH || op->type == JUDGE_OP_RESET) &&
+            !check_usable(j, i, op)) {
+            return false;
+        }
     }
     return true;
 }
@@ -730,6 +942,9 @@ bool judge_end(Judge *j)
             follow_up(j, op, zone);
         }
         FOREACH_OP(op, zone->extends) {
+            follow_up(j, op, zone);
+        }
+        FOREACH_OP(op, zone->turns) {
             follow_up(j, op, zone);
         }
         FOREACH_OP(op, zone->writes) {
@@ -753,6 +968,9 @@ bool judge_end(Judge *j)
                     return false;
                 }
             }
+        }
+        if (!check_all_usable(j, i)) {
+            return false;
         }
     }
     return true;
@@ -791,7 +1009,7 @@ static bool reset_between(const Judge *j, uint32_t i, int64_t after,
     const JudgeOp *op;
 
     FOREACH_OP(op, j->zones[i].mgmt) {
-        if (op->type == JUDGE_OP_RESET && op_surely_done(op) &&
+        if (op->type == JUDGE_OP_RESET && op_surely_done_in(j, op, i) &&
             after < op->begin && op->ack < before) {
             return true;
         }
@@ -824,11 +1042,6 @@ static bool give_up(Reading *r, uint64_t position, const char *why)
     return false;
 }
 
-static bool is_whole_device(const Judge *j, const JudgeOp *op)
-{
-    return op->offset == 0 && op->bytes == j->geo.size && j->geo.nr_zones > 1;
-}
-
 /*
  * May zone @i have been open, with nothing in it, when @finish came?  By a
  * write that has failed, or by an open: also by one that a later zone refused.
@@ -858,6 +1071,83 @@ static bool was_maybe_opened(const Judge *j, uint32_t i, const JudgeOp *finish)
 }
 
 /*
+ * Was zone @i, which @fail has made fail, durably made usable by now?  That it
+ * was found so is not enough: this may be from a cache.
+ */
+static bool restored_by_now(const Judge *j, uint32_t i, const JudgeOp *fail)
+{
+    const JudgeOp *turn;
+
+    FOREACH_OP(turn, j->zones[i].turns) {
+        if (turn->type == JUDGE_OP_RESTORE &&
+            turn_between(turn, fail->ack, j->now)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* May it have been made so? */
+static bool maybe_restored(const Judge *j, uint32_t i, const JudgeOp *fail)
+{
+    const JudgeOp *turn;
+
+    FOREACH_OP(turn, j->zones[i].turns) {
+        if (turn->type == JUDGE_OP_RESTORE && op_maybe_done_in(j, turn, i) &&
+            turn->begin < j->now && !surely_before(turn, fail)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Is the condition that @op has given to zone @i surely gone, as a later
+ * process has made durable what it has found?
+ */
+static bool is_replaced_in(const Judge *j, uint32_t i, const JudgeOp *op)
+{
+    const JudgeOp *turn;
+
+    FOREACH_OP(turn, j->zones[i].turns) {
+        if (turn->type == JUDGE_OP_FOUND && turn->begin > op->begin &&
+            turn->durable < j->now) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Has zone @i surely failed since @op, and then become usable again? */
+static bool surely_restored_since(const Judge *j, uint32_t i, const JudgeOp *op)
+{
+    const JudgeOp *turn;
+
+    FOREACH_OP(turn, j->zones[i].turns) {
+        if (makes_fail(turn) && turn_between(turn, op->ack, j->now) &&
+            restored_by_now(j, i, turn)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* May it be so? */
+static bool maybe_restored_since(const Judge *j, uint32_t i, const JudgeOp *op)
+{
+    const JudgeOp *turn;
+
+    FOREACH_OP(turn, j->zones[i].turns) {
+        if (makes_fail(turn) && op_maybe_done_in(j, turn, i) &&
+            !surely_before(turn, op) && turn->begin < j->now &&
+            maybe_restored(j, i, turn)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
  * Can @finish have made this zone FULL, with what was read of it?  A finish of
  * the whole device skips zones that are EMPTY.
  */
@@ -869,8 +1159,10 @@ static bool finish_is_possible(const Judge *j, const Reading *r,
                        !r->entry.extended &&
                        !was_maybe_opened(j, r->zone, finish);
 
-    return op_maybe_done(finish) && finish->begin < j->now &&
+    return change_maybe_done(j, finish, r->zone) && finish->begin < j->now &&
            finish->ack > r->last_begin && !found_empty &&
+           !is_replaced_in(j, r->zone, finish) &&
+           !surely_restored_since(j, r->zone, finish) &&
            !reset_between(j, r->zone, finish->ack, j->now) &&
            !reset_between(j, r->zone, r->first_ack, finish->begin);
 }
@@ -892,7 +1184,8 @@ static bool full_is_possible(const Judge *j, const Reading *r)
     /* It may have been found so. */
     FOREACH_OP(op, j->zones[r->zone].writes) {
         if (op->type == JUDGE_OP_FOUND && op->cond == COND_FULL &&
-            op->surely_reset >= j->now && r->last_begin <= op->begin) {
+            op->surely_reset >= j->now && r->last_begin <= op->begin &&
+            !surely_restored_since(j, r->zone, op)) {
             return true;
         }
     }
@@ -989,6 +1282,24 @@ static bool read_on(const Judge *j, Reading r, uint64_t position)
     return read_op(j, r, op, position);
 }
 
+/* Is all there that @op has written to zone @i? */
+static bool check_write(Judge *j, uint32_t i, const JudgeEntry *entry,
+                        const JudgeOp *op)
+{
+    if (op->offset + op->bytes > entry->address) {
+        return fail(j, i, "operation %" PRIu64 " is lost: the address is %"
+                    PRIu64, op->number, entry->address);
+    }
+    for (uint64_t p = op->offset; p < op->offset + op->bytes;
+         p += JUDGE_SECTOR) {
+        if (!holds(j, op, op->offset, p / JUDGE_SECTOR)) {
+            return fail(j, i, "operation %" PRIu64 " is lost at byte %" PRIu64,
+                        op->number, p);
+        }
+    }
+    return true;
+}
+
 /* Is all there that must be? */
 static bool check_promises(Judge *j, uint32_t i, const JudgeEntry *entry)
 {
@@ -998,19 +1309,12 @@ static bool check_promises(Judge *j, uint32_t i, const JudgeEntry *entry)
         if (op->durable >= j->now || op->maybe_reset < j->now) {
             continue;
         }
-        if (op->offset + op->bytes > entry->address) {
-            return fail(j, i, "operation %" PRIu64 " is lost: the address is %"
-                        PRIu64, op->number, entry->address);
-        }
-        for (uint64_t p = op->offset; p < op->offset + op->bytes;
-             p += JUDGE_SECTOR) {
-            if (!holds(j, op, op->offset, p / JUDGE_SECTOR)) {
-                return fail(j, i, "operation %" PRIu64 " is lost at byte %"
-                            PRIu64, op->number, p);
-            }
+        if (!check_write(j, i, entry, op)) {
+            return false;
         }
         if (op->type == JUDGE_OP_FOUND && op->cond == COND_FULL &&
-            entry->cond != COND_FULL) {
+            entry->cond != COND_FULL && !is_failed(entry->cond) &&
+            !maybe_restored_since(j, i, op)) {
             return fail(j, i, "it was FULL, but has condition 0x%x",
                         entry->cond);
         }
@@ -1044,19 +1348,21 @@ static bool check_finished(Judge *j, uint32_t i, const JudgeEntry *entry)
 {
     const JudgeOp *op, *reset;
 
-    if (entry->cond == COND_FULL) {
+    if (entry->cond == COND_FULL || is_failed(entry->cond)) {
         return true;
     }
     FOREACH_OP(op, j->zones[i].mgmt) {
-        bool required = op->type == JUDGE_OP_FINISH && op_surely_done(op) &&
-                        op->ack < j->now;
+        bool required = op->type == JUDGE_OP_FINISH &&
+                        op_surely_done_in(j, op, i) && op->ack < j->now &&
+                        !maybe_restored_since(j, i, op);
 
         if (!required ||
             (is_whole_device(j, op) && !was_surely_written(j, i, op))) {
             continue;
         }
         FOREACH_OP(reset, j->zones[i].mgmt) {
-            if (reset->type == JUDGE_OP_RESET && op_maybe_done(reset) &&
+            if (reset->type == JUDGE_OP_RESET &&
+                change_maybe_done(j, reset, i) &&
                 reset->begin < j->now && !surely_before(reset, op)) {
                 required = false;
             }
@@ -1067,6 +1373,73 @@ static bool check_finished(Judge *j, uint32_t i, const JudgeEntry *entry)
         }
     }
     return true;
+}
+
+/*
+ * If it was @turn that has made zone @i fail: all writes were done before,
+ * those included that were in flight then, and no more came.  Are they all
+ * there?
+ */
+static bool check_failed_data(Judge *j, uint32_t i, const JudgeEntry *entry,
+                              const JudgeOp *turn)
+{
+    const JudgeOp *op;
+
+    FOREACH_OP(op, j->zones[i].writes) {
+        if (op_surely_done(op) && op->maybe_reset >= j->now &&
+            !maybe_works_again(j, i, turn, op) &&
+            !check_write(j, i, entry, op)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Can it be that zone @i has the condition @cond by @turn? */
+static bool turn_is_possible(const Judge *j, uint32_t i, const JudgeOp *turn,
+                             unsigned cond)
+{
+    unsigned made = turn->type == JUDGE_OP_RDONLY ? COND_RDONLY :
+                    turn->type == JUDGE_OP_OFFLINE ? COND_OFFLINE : turn->cond;
+
+    return makes_fail(turn) && made == cond && turn->begin < j->now &&
+           op_maybe_done_in(j, turn, i) && !is_replaced_in(j, i, turn) &&
+           !restored_by_now(j, i, turn);
+}
+
+/* Zone @i is READ ONLY or OFFLINE: is there something that has made it so? */
+static bool check_why_failed(Judge *j, uint32_t i, const JudgeEntry *entry)
+{
+    const JudgeOp *turn;
+
+    fail(j, i, "nothing has given it condition 0x%x", entry->cond);
+    FOREACH_OP(turn, j->zones[i].turns) {
+        if (turn_is_possible(j, i, turn, entry->cond) &&
+            check_failed_data(j, i, entry, turn)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What was made READ ONLY or OFFLINE is so, until it may be usable again. */
+static bool check_turns(Judge *j, uint32_t i, const JudgeEntry *entry)
+{
+    const JudgeOp *turn;
+
+    FOREACH_OP(turn, j->zones[i].turns) {
+        bool rdonly = turn->type == JUDGE_OP_RDONLY ||
+                      turn->cond == COND_RDONLY;
+
+        if (makes_fail(turn) && op_surely_done(turn) &&
+            turn->durable < j->now && !maybe_restored(j, i, turn) &&
+            entry->cond != COND_OFFLINE &&
+            !(rdonly && entry->cond == COND_RDONLY)) {
+            return fail(j, i, "it had failed (operation %" PRIu64 "), but has "
+                        "condition 0x%x", turn->number, entry->cond);
+        }
+    }
+    return !is_failed(entry->cond) || check_why_failed(j, i, entry);
 }
 
 /* Is @ext what @op has set, or what was found? */
@@ -1223,6 +1596,7 @@ static bool check_zone(Judge *j, uint32_t i, uint32_t *nr_active)
         return check_conv_zone(j, i);
     }
     return check_promises(j, i, &entry) && check_finished(j, i, &entry) &&
+           check_turns(j, i, &entry) &&
            check_extension_and_data(j, i, &entry);
 }
 
@@ -1422,6 +1796,7 @@ static void forget_ops(Judge *j)
         g_clear_pointer(&j->zones[i].writes, g_ptr_array_unref);
         g_clear_pointer(&j->zones[i].mgmt, g_ptr_array_unref);
         g_clear_pointer(&j->zones[i].extends, g_ptr_array_unref);
+        g_clear_pointer(&j->zones[i].turns, g_ptr_array_unref);
     }
     j->first_number += j->ops->len;
     g_ptr_array_set_size(j->ops, 0);
@@ -1559,6 +1934,7 @@ static bool find_image(Judge *j, const unsigned long *given_up, int64_t now)
         op = new_found(j, start, entry.address - start, data, ext, now);
         op->cond = entry.cond;
         add_op(&j->zones[i].writes, op);
+        add_op(&j->zones[i].turns, op);
         if (entry.extended) {
             add_op(&j->zones[i].extends,
                    new_found(j, start, 0, data, ext, now));
@@ -1606,6 +1982,9 @@ static const char *const op_names[] = {
     [JUDGE_OP_CLOSE] = "close",
     [JUDGE_OP_FINISH] = "finish",
     [JUDGE_OP_RESET] = "reset",
+    [JUDGE_OP_RDONLY] = "make read only",
+    [JUDGE_OP_OFFLINE] = "make offline",
+    [JUDGE_OP_RESTORE] = "restore",
     [JUDGE_OP_EXTEND] = "set extension",
     [JUDGE_OP_RESIZE] = "resize",
     [JUDGE_OP_FOUND] = "found",

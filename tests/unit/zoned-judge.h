@@ -21,6 +21,9 @@
  *     followed;
  *   - a zone whose finish was acknowledged is full, and no zone is full that
  *     was neither filled nor finished;
+ *   - a zone that was made READ ONLY or OFFLINE, which was acknowledged, is so,
+ *     unless it may have been made usable again; no other zone is; and such a
+ *     zone has all that was ever written to it;
  *   - a zone whose descriptor extension was set, which was acknowledged, has
  *     it, unless a reset may have followed; and whatever extension a zone has
  *     was set for it, in front of its data, and is complete;
@@ -77,6 +80,9 @@ typedef enum JudgeOpType {
     JUDGE_OP_CLOSE,
     JUDGE_OP_FINISH,
     JUDGE_OP_RESET,
+    JUDGE_OP_RDONLY,        /* makes zones READ ONLY, but OFFLINE ones */
+    JUDGE_OP_OFFLINE,       /* makes zones OFFLINE */
+    JUDGE_OP_RESTORE,       /* makes zones usable again, as their data says */
     JUDGE_OP_EXTEND,        /* sets the descriptor extension of a zone */
     JUDGE_OP_RESIZE,        /* of the device, to @bytes */
     JUDGE_OP_FOUND,         /* what the image held when a process began */
@@ -92,7 +98,7 @@ typedef enum JudgeOpType {
 typedef struct JudgeOp {
     uint64_t number;        /* never that of another operation */
     JudgeOpType type;
-    bool fua;
+    bool fua;               /* it is durable when it is acknowledged */
     uint64_t offset;        /* byte of the device; JUDGE_NOWHERE possible */
     uint64_t bytes;
     uint32_t zone;          /* only valid for writes to a sequential zone */
