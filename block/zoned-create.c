@@ -172,6 +172,24 @@ static void init_header(ZonedHeader *h, const ZonedGeometry *geo,
 }
 
 /*
+ * Zones begin where objects or clusters of the file do, as those of RBD, which
+ * have 4 MiB: what was in a zone that is reset can then be given back whole.
+ */
+static void coroutine_fn GRAPH_UNLOCKED align_data(BlockBackend *blk,
+                                                   ZonedHeader *h)
+{
+    BlockDriverInfo bdi;
+    int ret;
+
+    bdrv_graph_co_rdlock();
+    ret = bdrv_co_get_info(blk_bs(blk), &bdi);
+    bdrv_graph_co_rdunlock();
+    if (ret == 0 && bdi.cluster_size > 0) {
+        zoned_header_align_data(h, bdi.cluster_size);
+    }
+}
+
+/*
  * What was there goes, so that its data cannot be seen again.  Returns how many
  * bytes of it are left, where a node does not become shorter, or a negative
  * errno.
@@ -343,6 +361,7 @@ int coroutine_fn GRAPH_UNLOCKED zoned_co_create(BlockdevCreateOptions *opts,
         goto out;
     }
     blk_set_allow_write_beyond_eof(blk, true);
+    align_data(blk, &h);
 
     left = clear_node(blk, errp);
     if (left < 0) {

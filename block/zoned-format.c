@@ -207,6 +207,15 @@ void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo,
     };
 }
 
+void zoned_header_align_data(ZonedHeader *h, uint64_t bytes)
+{
+    /* A whole number of them is not more than ZONED_MAX_SIZE. */
+    if (bytes && bytes % ZONED_DATA_ALIGNMENT == 0 &&
+        h->geo.zone_size % bytes == 0) {
+        h->data_offset = QEMU_ALIGN_UP(h->data_offset, bytes);
+    }
+}
+
 void zoned_header_encode(const ZonedHeader *h, uint8_t *buf)
 {
     const ZonedGeometry *geo = &h->geo;

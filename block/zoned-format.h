@@ -75,6 +75,13 @@ bool zoned_geometry_validate(const ZonedGeometry *geo, Error **errp);
 void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo,
                        uint32_t reserve);
 
+/*
+ * Lets the data of new image @h begin at a multiple of @bytes, if each zone has a
+ * whole number of them: a file in objects of this size then has none that
+ * belongs to two zones.  It may be any number.
+ */
+void zoned_header_align_data(ZonedHeader *h, uint64_t bytes);
+
 /* Writes header @h to the ZONED_HEADER_SIZE bytes at @buf. */
 void zoned_header_encode(const ZonedHeader *h, uint8_t *buf);
 

@@ -293,6 +293,38 @@ static void test_reserve(void)
     check_reserve(&geo, 100, 4, 1 * MiB);
 }
 
+static void check_aligned(const ZonedGeometry *geo, uint64_t bytes,
+                          uint64_t data_offset)
+{
+    uint8_t buf[ZONED_HEADER_SIZE];
+    ZonedHeader h, decoded;
+
+    zoned_header_init(&h, geo, 0);
+    zoned_header_align_data(&h, bytes);
+    g_assert_cmphex(h.data_offset, ==, data_offset);
+    zoned_header_encode(&h, buf);
+    g_assert_cmpint(zoned_header_decode(&decoded, buf, &error_abort), ==, 0);
+    g_assert_cmphex(decoded.data_offset, ==, data_offset);
+}
+
+/* Where the file has objects, none belongs to two zones if that can be. */
+static void test_aligned_data(void)
+{
+    ZonedGeometry geo = geometry(96 * MiB, 12 * MiB, 12 * MiB, 0);
+
+    check_aligned(&geo, 0, 1 * MiB);
+    check_aligned(&geo, 64 * KiB, 1 * MiB);
+    check_aligned(&geo, 1 * MiB + 512, 1 * MiB);
+    check_aligned(&geo, 2 * MiB, 2 * MiB);
+    check_aligned(&geo, 3 * MiB, 3 * MiB);
+    check_aligned(&geo, 4 * MiB, 4 * MiB);
+    check_aligned(&geo, 8 * MiB, 1 * MiB);
+    check_aligned(&geo, 24 * MiB, 1 * MiB);
+
+    geo = geometry(ZONED_MAX_SIZE, 1ULL << 58, 4096, 0);
+    check_aligned(&geo, 1ULL << 58, 1ULL << 58);
+}
+
 /* The same with extensions, behind the zone table */
 static void check_extended_layout(uint32_t nr_zones, uint32_t size,
                                   uint64_t extension_offset,
@@ -1468,6 +1500,7 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/format/header/round-trip", test_header_round_trip);
     g_test_add_func("/zoned/format/header/layout", test_layout);
     g_test_add_func("/zoned/format/header/reserve", test_reserve);
+    g_test_add_func("/zoned/format/header/aligned-data", test_aligned_data);
     g_test_add_func("/zoned/format/header/extended-layout",
                     test_extended_layout);
     g_test_add_func("/zoned/format/header/extensions", test_header_extensions);
