@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a map of a million zones asks of a storage daemon, and how long it takes."""
+"""How long a storage daemon takes for a map of a million zones."""
 
 import multiprocessing
 import subprocess
@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Dict, Iterator, List
 
-import nbd
+import nbd  # pylint: disable=import-error
 
 from measure import BIN, Image, run
 from qmp import Qmp
@@ -60,8 +60,8 @@ def look(qmp: Qmp) -> float:
 
 def read_often(path: Path, pipe: Connection) -> None:
     """
-    Reads by the export, one behind the other, from a word to the next: how long
-    the slowest one took. None ends it.
+    Reads by the export, one behind the other, from a word to the next: how
+    long the slowest one took. None ends it.
     """
     client = nbd.NBD()
     client.set_export_name('disk')
@@ -79,8 +79,8 @@ def read_often(path: Path, pipe: Connection) -> None:
 
 def watch(folder: Path, rounds: int) -> Dict[str, List[float]]:
     """
-    Seconds of a look at the zones, the longest that a read takes meanwhile, and
-    the longest in as much time without a look.
+    Seconds of a look at the zones, the longest that a read takes meanwhile,
+    and the longest in as much time without a look.
     """
     seconds: Dict[str, List[float]] = {'look': [], 'read': [], 'alone': []}
     image = disk(folder)
