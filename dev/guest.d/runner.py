@@ -16,7 +16,8 @@ from typing import List, Optional, Tuple
 
 import tap
 from machine import (
-    GUEST, Boot, Cut, Kernel, Machine, Seen, has_booted, is_ready)
+    GUEST, Boot, Cut, Kernel, Machine, Seen, has_booted, image_options,
+    is_ready)
 from scenario import PARTS, Scenario, Step
 
 
@@ -155,7 +156,9 @@ class Run:
             device=settings.get('device', 'virtio-blk'), fio=self.scenario.fio,
             tools=self.scenario.tools,
             disk=settings.get('disk', ''), format=settings.get('format', ''),
+            file=settings.get('file', ''),
             qemu=tuple(shlex.split(settings.get('qemu', ''))),
+            says=settings.get('says', ''),
             variables=f'CUT={cut}\nSEED={random.randrange(1, 1 << 31)}\n',
             timeout=int(settings.get('seconds', self.args.timeout)),
             meanwhile=self._meanwhile(step),
@@ -172,6 +175,7 @@ class Run:
 
     def _script(self, step: Step, *names: str) -> str:
         """For bash on the host: the results are what it prints."""
+        names = ('nbd', *['cluster'] * self.scenario.cluster, *names)
         return (f'exec 3>&1 >&2\n{library(*names, pointers="absolute")}\n'
                 f'{self._call(step)}')
 
@@ -196,10 +200,11 @@ class Run:
     def _check_image(self, step: Step) -> bool:
         """After a power cut, the image is in order."""
         done = subprocess.run(
-            [str(self.args.programs / 'qemu-img'), 'check', '-f', 'zoned',
-             str(self._image(step))], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-            text=True)
+            [str(self.args.programs / 'qemu-img'), 'check', '--image-opts',
+             image_options(self._image(step), step.settings.get('format', ''),
+                           step.settings.get('file', ''))],
+            cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, check=False, text=True)
         self.counts['check'] += done.returncode != 0
         return self._take(tap.lines(
             done.returncode == 0, 'qemu-img check after the power cut',

@@ -11,7 +11,8 @@ SCENARIOS = PARTS / 'scenarios'
 
 # What the lines `# NAME: VALUE` of a file can say, of all its steps or above
 # one of them; and what only the file can.
-SETTINGS = ('device', 'disk', 'qemu', 'image', 'format', 'there', 'seconds')
+SETTINGS = ('device', 'disk', 'qemu', 'says', 'image', 'format', 'file',
+            'there', 'seconds')
 OF_FILE = ('kernel', 'needs', 'minutes')
 SETTING = re.compile(rf'# ({"|".join([*SETTINGS, *OF_FILE, "run", "only"])}): '
                      r'(.*)')
@@ -63,6 +64,11 @@ class Scenario(NamedTuple):
     def tools(self) -> bool:
         """Whether they need QEMU's tools."""
         return self.settings.get('needs') == 'tools'
+
+    @property
+    def cluster(self) -> bool:
+        """Whether dev/cluster must run, and QEMU know RBD."""
+        return self.settings.get('needs') == 'cluster'
 
     def devices(self) -> Set[str]:
         """Those that its guests have."""

@@ -72,6 +72,19 @@ def is_ready(seen: Seen) -> bool:
     return 'ready' in seen.lines
 
 
+def image_options(image: Path, form: str = '', file: str = '') -> str:
+    """
+    Of the node of a zoned image: a file, or what has these options of its own;
+    in another format, if there is one.
+    """
+    words, prefix = ['driver=zoned'], 'file.'
+    if form:
+        words.append(f'{prefix}driver={form}')
+        prefix += 'file.'
+    below = file or f'driver=file,filename={image}'
+    return ','.join([*words, *(prefix + word for word in below.split(','))])
+
+
 class Kernel:
     """What a guest boots: one of Debian's, known to have all that it needs."""
 
@@ -126,7 +139,9 @@ class Boot(NamedTuple):
     tools: bool = False             # it has TOOLS
     disk: str = ''                  # more options of the zoned node
     format: str = ''                # what the image is in
+    file: str = ''                  # options of its node, if it is no file
     qemu: Tuple[str, ...] = ()      # more arguments of QEMU
+    says: str = ''                  # what QEMU may print, a regular expression
     variables: str = ''             # more of them for the script
     timeout: float = 180
     # A command that runs beside it, its last argument the folder that has the
@@ -214,11 +229,7 @@ class Machine:
                  which: str = '') -> List[str]:
         devices = [word for d in DEVICES[boot.device].arguments
                    for word in ('-device', d)]
-        disk, below = 'driver=zoned,node-name=disk', 'file'
-        if boot.format:
-            disk += f',{below}.driver={boot.format}'
-            below += '.file'
-        disk += f',{below}.driver=file,{below}.filename={image}'
+        disk = f'node-name=disk,{image_options(image, boot.format, boot.file)}'
         gdb = ['-S', '-gdb', f'unix:path={folder}/gdb{which},server=on,'
                'wait=off'] if self.gdb else []
         # The check is whether a timer ticks in time, and panics if a busy host
@@ -361,7 +372,9 @@ class _Running:
                     process.kill()
         beside_lines = self._finish_meanwhile(beside)
         said = (self.folder / 'output').read_text(errors='replace')
-        self.trouble += [f'qemu: {line}' for line in said.splitlines()]
+        self.trouble += [
+            f'qemu: {line}' for line in said.splitlines()
+            if not self.boot.says or not re.search(self.boot.says, line)]
         return self._outcome(beside_lines)
 
     def _say_how_to_debug(self, process: 'subprocess.Popen[bytes]') -> None:
