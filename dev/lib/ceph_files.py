@@ -61,7 +61,6 @@ osd_crush_chooseleaf_type = 0
 
 [client]
 log_file =
-log_to_stderr = true
 
 [mon]
 mon_data = {folder}/$name
@@ -100,6 +99,9 @@ bluestore_cache_size = 67108864
 osd_heartbeat_interval = 1
 osd_heartbeat_grace = 10
 osd_recovery_sleep = 0
+# A client that was killed is gone so soon, and not after half a minute. They
+# say that they are there every five seconds.
+osd_client_watch_timeout = 15
 # The one that does not measure the disk at the first start
 osd_op_queue = wpq
 # A host that was slow once is not slow for a day. Older ones do not know this.

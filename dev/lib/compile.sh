@@ -20,8 +20,7 @@ CONFIGURE_PLAIN=(--target-list=x86_64-softmmu)
 # clang's thread-safety analysis checks the graph lock and what else is
 # annotated with TSA_*. Compilers that do not know QEMU's lock guards (clang 14)
 # see errors everywhere; 19 knows them, in Debian 12 and 13 alike.
-CONFIGURE_SANITIZE=("${CONFIGURE_PLAIN[@]}" --without-default-devices
-    --with-devices-x86_64=sanitize --enable-asan --enable-ubsan
+CONFIGURE_SANITIZE=("${CONFIGURE_PLAIN[@]}" --enable-asan --enable-ubsan
     --enable-debug-graph-lock --enable-debug-mutex
     --extra-cflags=-Werror=thread-safety
     --extra-cflags=-fno-omit-frame-pointer)
@@ -32,8 +31,18 @@ BENCH_MODEL=tests/unit/test-block-backend
 # The race detector, for what has threads of its own
 CONFIGURE_RACE=(--disable-system --disable-user --enable-tsan)
 
-# The devices of a sanitized qemu-system: those of the qtests, to build less.
+# The devices of a sanitized qemu-system: those of the qtests, to build less. And of
+# one with RBD: those of guests.
 SANITIZE_DEVICES=(I440FX VIRTIO_PCI VIRTIO_BLK NVME_PCI)
+RBD_DEVICES=(Q35 HPET SERIAL_ISA VIRTIO_PCI VIRTIO_BLK NVME_PCI)
+
+# few_devices TREE NAME DEVICE...: options of configure, for these alone
+few_devices() {
+    local tree=$1 name=$2
+    shift 2
+    printf 'CONFIG_%s=y\n' "$@" >"$tree/configs/devices/x86_64-softmmu/$name.mak"
+    printf '%s\n' --without-default-devices "--with-devices-x86_64=$name"
+}
 
 TOOLS=(qemu-img qemu-io qemu-nbd storage-daemon/qemu-storage-daemon)
 
@@ -56,13 +65,17 @@ configure_tree() {
         arguments+=(--enable-zoned)
     case $3 in
     sanitize)
+        mapfile -t -O ${#arguments[@]} arguments < <(
+            few_devices "$tree" sanitize "${SANITIZE_DEVICES[@]}")
         arguments+=("${CONFIGURE_SANITIZE[@]}")
-        printf 'CONFIG_%s=y\n' "${SANITIZE_DEVICES[@]}" \
-            >"$tree/configs/devices/x86_64-softmmu/sanitize.mak"
         compiler=clang-19 ;;
     race)
         arguments+=("${CONFIGURE_RACE[@]}")
         compiler=clang-19 ;;
+    rbd)
+        mapfile -t -O ${#arguments[@]} arguments < <(
+            few_devices "$tree" rbd "${RBD_DEVICES[@]}")
+        arguments+=("${CONFIGURE_PLAIN[@]}" --enable-rbd) ;;
     *) arguments+=("${CONFIGURE_PLAIN[@]}") ;;
     esac
     arguments+=("--cc=ccache $compiler")
@@ -141,6 +154,7 @@ compile_tree() {
     plain* | sanitize-system)
         mapfile -t -O ${#targets[@]} targets < <(qtests "$tree") ;;
     race*) targets=("$BENCH") ;;
+    rbd*) targets=("${TOOLS[@]}" qemu-system-x86_64 "$BENCH") ;;
     esac
     if [ -n "${4-}" ]; then
         mapfile -t -O ${#targets[@]} targets < <(block_unit_tests "$tree")

@@ -10,6 +10,7 @@ packages_for() {
         libglib2.0-dev libpixman-1-dev libaio-dev liburing-dev libfdt-dev \
         libgcrypt20-dev libfuse3-dev seabios qemu-system-data ;;
     sanitize) packages_for build; echo clang-19 libclang-rt-19-dev llvm-19 ;;
+    rbd) packages_for build; echo librbd-dev ;;
     cross) packages_for build; echo gcc-mingw-w64-x86-64-win32 gcc-multilib ;;
     iotests) echo strace ;;
     bench) echo valgrind strace gnuplot-nox python3-libnbd ;;

@@ -7,6 +7,7 @@
 #
 # run: btrfs
 # run: nvme-btrfs device=nvme
+# run: ceph-btrfs needs=cluster file=driver=rbd,pool=rbd,image=btrfs,conf=../../../../cluster/ceph.conf TARGET=rbd:rbd/btrfs:conf=../../../../cluster/ceph.conf
 
 mount_disk() {
     modprobe btrfs
@@ -18,8 +19,9 @@ sync_and_scrub() {
 }
 
 host_create() {
-    check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=3G \
-        -o zone_size=32M -o zone_capacity=28M
+    [ -z "${TARGET-}" ] || check "no image of before" forget_image btrfs
+    check "qemu-img create" qemu-img create -f zoned "${TARGET:-disk.zoned}" \
+        -o size=3G -o zone_size=32M -o zone_capacity=28M
 }
 
 guest_fill() {

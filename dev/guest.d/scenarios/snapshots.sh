@@ -4,12 +4,16 @@
 #
 # image: disk.qcow2
 # format: qcow2
+# run: snapshots TARGET=disk.qcow2
+# run: ceph-snapshots needs=cluster file=driver=rbd,pool=rbd,image=snapshots,conf=../../../../cluster/ceph.conf TARGET=rbd:rbd/snapshots:conf=../../../../cluster/ceph.conf
 
 host_create() {
+    [ "$TARGET" = disk.qcow2 ] || check "no image of before" \
+        forget_image snapshots
     check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=2G \
         -o zone_size=32M
     check "put it into qcow2" qemu-img convert -f raw -O qcow2 disk.zoned \
-        disk.qcow2
+        "$TARGET"
     rm disk.zoned
 }
 
@@ -85,9 +89,8 @@ meanwhile_load() {
 }
 
 host_agree() {
-    check "qemu-img check" qemu-img check -f qcow2 disk.qcow2
-    image=driver=zoned,file.driver=qcow2,file.file.driver=file
-    image=$image,file.file.filename=disk.qcow2
+    check "qemu-img check" qemu-img check -f qcow2 "$TARGET"
+    image=driver=zoned,file.driver=qcow2,file.file.filename=$TARGET
     check "qemu-img check of the disk in it" qemu-img check --image-opts "$image"
     equal "qemu-io reports the guest's zones" "$(power_cycled <saved/table)" \
         "$(qemu-io --image-opts -r -c 'zrp 0 64' "$image" | zone_table)"
