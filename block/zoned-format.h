@@ -76,8 +76,8 @@ void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo,
                        uint32_t reserve);
 
 /*
- * Lets the data of new image @h begin at a multiple of @bytes, if each zone has a
- * whole number of them: a file in objects of this size then has none that
+ * Lets the data of new image @h begin at a multiple of @bytes, if each zone has
+ * a whole number of them: a file in objects of this size then has none that
  * belongs to two zones.  It may be any number.
  */
 void zoned_header_align_data(ZonedHeader *h, uint64_t bytes);

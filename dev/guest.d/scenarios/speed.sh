@@ -104,7 +104,7 @@ with_backup() {
 beside_map() {
     tell_host "job $1"
     shift
-    requests "$DISK" "$@"
+    requests /dev/vda "$@"
 }
 
 host_create() {
@@ -181,7 +181,7 @@ meanwhile_backup() {
 guest_map() {
     left=watched
     right=alone
-    job_of_fio "$DISK" --bs=1M >/dev/null
+    job_of_fio /dev/vda --bs=1M >/dev/null
     {
         job "4 KiB, one writer" beside_map --bs=4k --iodepth=1
         job "64 KiB, four writers" beside_map --bs=64k --numjobs=4 --iodepth=1 \
