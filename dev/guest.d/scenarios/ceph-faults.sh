@@ -67,8 +67,10 @@ host_again() {
     check "a new image" new_image faults -o size=2G -o zone_size=32M
 }
 
-# With one, requests fail; the VM stops then, and the guest does not see it.
+# With one, requests fail; the VM stops then, and the guest does not see it. There is
+# no cache in the client: what that could not write, it forgets.
 #
+# disk: file.cache.direct=on
 # device: virtio-blk-stop
 # qemu: -global virtio-blk-device.rerror=stop
 # says: rbd request failed: .*Connection timed out
