@@ -25,8 +25,6 @@ class Rbd(Disk):
         self.client = cluster.admin
         self.name = f'bench-{driver}'
         cluster.rbd('rm', '--no-progress', self.name, check=False)
-        # What the image needs besides its zones
-        cluster.rbd('create', '--size', f'{size + (64 << 20)}B', self.name)
         subprocess.run(
             [BUILT / 'bin' / 'qemu-img', 'create', '-q', '-f', driver,
              f'rbd:{POOL}/{self.name}:conf={self.client.conf}', str(size)],
