@@ -12,7 +12,7 @@
 # run: speed-short minutes=1 ROUNDS=3
 # run: nvme-speed device=nvme minutes=20
 # run: backup-speed minutes=6 ROUNDS=40
-# run: map-speed minutes=6 ROUNDS=40
+# run: map-speed minutes=10 ROUNDS=100
 
 # namespace N: its disk; Linux does not always number them alike
 namespace() {
