@@ -49,10 +49,7 @@ meanwhile_space() {
 }
 
 cut_load() {
-    check "mount" mount_disk
-    check_synced appends
-    load appends write /mnt/seq "$SEED" 6 0
-    wait
+    load_appends
 }
 
 # file: driver=rbd,pool=rbd,image=zonefs,conf=../../../../cluster/other/ceph.conf,user=other,exclusive-lock=on

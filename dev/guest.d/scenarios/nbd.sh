@@ -49,10 +49,7 @@ meanwhile_break() {
 }
 
 cut_load() {
-    check "mount" mount_disk
-    check_synced appends
-    load appends write /mnt/seq "$SEED" 6 0
-    wait
+    load_appends
 }
 
 guest_after() {

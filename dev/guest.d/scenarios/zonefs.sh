@@ -111,10 +111,7 @@ guest_make() {
 }
 
 cut_load() {
-    check "mount" mount_disk
-    check_synced appends
-    load appends write /mnt/seq "$SEED" 6 0
-    wait
+    load_appends
 }
 
 guest_after() {

@@ -134,6 +134,14 @@ verify_filled() {
     check "unmount again" umount /mnt
 }
 
+# load_appends: files of zonefs, until power is cut
+load_appends() {
+    check "mount" mount_disk
+    check_synced appends
+    load appends write /mnt/seq "$SEED" 6 0
+    wait
+}
+
 # load_files MEBIBYTES [DISK]: on the file system, until power is cut; the disk is
 # flushed after each fsync(), if one is named
 load_files() {
