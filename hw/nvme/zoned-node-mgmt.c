@@ -21,27 +21,6 @@ static void nvme_zoned_mgmt_cb(void *opaque, int ret)
     nvme_misc_cb(req, ret);
 }
 
-/* Does an operation on all zones include those in this condition? */
-static bool is_selected(BlockZoneOp op, BlockZoneState state)
-{
-    bool is_open = state == BLK_ZS_IOPEN || state == BLK_ZS_EOPEN;
-
-    switch (op) {
-    case BLK_ZO_OPEN:
-        return state == BLK_ZS_CLOSED;
-    case BLK_ZO_CLOSE:
-        return is_open;
-    case BLK_ZO_FINISH:
-        return is_open || state == BLK_ZS_CLOSED;
-    case BLK_ZO_RESET:
-        return is_open || state == BLK_ZS_CLOSED || state == BLK_ZS_FULL;
-    case BLK_ZO_OFFLINE:
-        return state == BLK_ZS_RDONLY;
-    default:
-        g_assert_not_reached();
-    }
-}
-
 /* An operation on all zones of a drive that has one */
 typedef struct NvmeOnlyZone {
     NvmeRequest *req;
@@ -55,7 +34,7 @@ static void nvme_only_zone_cb(void *opaque, int ret)
     g_autofree NvmeOnlyZone *only = opaque;
     NvmeRequest *req = only->req;
 
-    if (ret < 0 || !is_selected(only->op, only->zone.state)) {
+    if (ret < 0 || !bdrv_zone_op_selects(only->op, only->zone.state)) {
         nvme_misc_cb(req, ret);
         return;
     }

@@ -139,29 +139,13 @@ static int write_guest(NvmeRequest *req, uint64_t offset, const void *buf,
      * request, as another controller of the namespace does when it is reset.
      */
     const MemTxAttrs attrs = { .memory = true };
-    QEMUSGList *qsg = &req->sg.qsg;
 
     if (!(req->sg.flags & NVME_SG_DMA)) {
         qemu_iovec_from_buf(&req->sg.iov, offset, buf, len);
         return 0;
     }
-    for (int i = 0; i < qsg->nsg && len; i++) {
-        const ScatterGatherEntry *entry = &qsg->sg[i];
-        uint64_t n;
-
-        if (offset >= entry->len) {
-            offset -= entry->len;
-            continue;
-        }
-        n = MIN(len, entry->len - offset);
-        if (dma_memory_write(qsg->as, entry->base + offset, buf, n, attrs)) {
-            return -EFAULT;
-        }
-        buf += n;
-        len -= n;
-        offset = 0;
-    }
-    return 0;
+    return dma_buf_read_at(buf, offset, len, &req->sg.qsg, attrs) ?
+           -EFAULT : 0;
 }
 
 static void finish_report(NvmeZoneReportAIOCB *iocb)
