@@ -104,12 +104,14 @@ def merge(cells: Iterable[Cell]) -> Cell:
     """One cell of neighbours."""
     parts = list(cells)
     counts: Dict[str, int] = {}
+    zones = capacity = written = 0
     for part in parts:
+        zones += part.zones
+        capacity += part.capacity
+        written += part.written
         for name, count in part.counts.items():
             counts[name] = counts.get(name, 0) + count
-    return Cell(parts[0].first, sum(part.zones for part in parts), counts,
-                sum(part.capacity for part in parts),
-                sum(part.written for part in parts))
+    return Cell(parts[0].first, zones, counts, capacity, written)
 
 
 def size_text(size: float) -> str:

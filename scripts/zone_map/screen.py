@@ -201,7 +201,9 @@ class Screen:
         self.dumb = dumb
         self.canvas = Canvas(colour)
         self._old: List[str] = []
-        self._written: Dict[int, int] = {}
+        self._cells: List[Cell] = []            # of the last lines
+        self._rows: List[List[Cell]] = []       # ... in which none was marked
+        self._texts: List[str] = []
         self._modes: Optional[List[Any]] = None
         self._stopped = False
         self._typed = b''
@@ -237,6 +239,30 @@ class Screen:
         """The room that there is."""
         return shape_of(shutil.get_terminal_size(FALLBACK))
 
+    def _map_lines(self, cells: List[Cell], columns: int,
+                   chosen: List[Cell]) -> List[str]:
+        """
+        The map itself. Who watches does so all the time: a row that is as it
+        was is not made again.
+        """
+        moved = {new.first for old, new in zip(self._cells, cells)
+                 if old is not new and old.first == new.first and
+                 old.written != new.written}
+        marked = moved.union(cell.first for cell in chosen)
+        rows, texts = map_rows(cells, columns), []
+        for i, row in enumerate(rows):
+            plain = marked.isdisjoint([cell.first for cell in row])
+            if plain and self._rows[i:i + 1] == [row]:
+                texts.append(self._texts[i])
+                continue
+            texts.append(f'{row[0].first:>{LABEL - 1}} ' + ''.join(
+                self.canvas.cell(cell, cell in chosen, cell.first in moved)
+                for cell in row))
+            if not plain:
+                rows[i] = []        # no row is like it
+        self._cells, self._rows, self._texts = cells, rows, texts
+        return texts
+
     def lines(self, disk: Disk, view: View, frame: Frame, selected: int,
               note: str = '') -> List[str]:
         """What is to be on the screen."""
@@ -245,17 +271,9 @@ class Screen:
         width = size.columns - 1
         chosen = [cell for cell in frame.cells
                   if cell.first <= selected < cell.first + cell.zones]
-        written = {cell.first: cell.written for cell in frame.cells}
-        moved = {first for first, end in written.items()
-                 if self._written.get(first, end) != end}
-        self._written = written
-
         lines = [line[:width] for line in head_lines(disk, view, frame)]
-        for row in map_rows(frame.cells, shape.columns):
-            cells = ''.join(
-                self.canvas.cell(cell, cell in chosen and not self.dumb,
-                                 cell.first in moved) for cell in row)
-            lines.append(f'{row[0].first:>{LABEL - 1}} {cells}')
+        lines += self._map_lines(frame.cells, shape.columns,
+                                 [] if self.dumb else chosen)
         lines += [''] * (HEAD + shape.rows - len(lines))
         text = legend()
         split = text.rfind('  ', 0, width) if len(text) > width else len(text)

@@ -2,22 +2,16 @@
 """Where zones come from: an image file, or a node of a QEMU that runs."""
 
 import json
-import logging
 import subprocess
 import time
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from qemu.qmp import QMPError
-from qemu.qmp.legacy import QEMUMonitorProtocol
-
 from .model import (
     Cell, Disk, DiskChanged, Frame, View, ZoneMapError, boundaries)
+from .monitor import Command, Monitor, MonitorError
 
 # Ranges of one reply
 MAX_RANGES = 256
-
-# What a monitor is given time for, in seconds
-TIMEOUT = 30.0
 
 # What is counted, in the order in which it is shown
 COUNTERS = ('opens', 'closes', 'finishes', 'resets', 'appends', 'refused')
@@ -140,47 +134,40 @@ class QmpSource(Source):
         self._started = time.monotonic()
         self._view: Optional[View] = None
         self._since: Optional[int] = None
+        self._starts: List[int] = []            # of cells, as zones
         self._cells: Dict[int, Cell] = {}       # by the first zone
         self._disk: Optional[Disk] = None
         self._has_counters = True
-        # A monitor that goes is told to the user once, and by us.
-        logging.getLogger('qemu.qmp').setLevel(logging.CRITICAL)
+        self._counters: Dict[str, int] = {}
         try:
-            self._qmp = QEMUMonitorProtocol(
-                QEMUMonitorProtocol.parse_address(address))
-            self._qmp.settimeout(TIMEOUT)
-            self._qmp.connect()
-        except (OSError, QMPError) as error:
-            reason = getattr(error, 'strerror', None) or str(error)
-            raise ZoneMapError(f"monitor '{address}': {reason}") from error
+            self._monitor = Monitor(address)
+        except MonitorError as error:
+            raise ZoneMapError(f"monitor '{address}': {error}") from error
 
     def close(self) -> None:
-        try:
-            self._qmp.close()
-        except (OSError, EOFError, QMPError):
-            pass
+        self._monitor.close()
 
-    def _command(self, name: str, **arguments: object) -> Reply:
-        """The whole answer to a command."""
+    def _query(self, queries: List[Dict[str, Any]],
+               counters: bool = False) -> List[Reply]:
+        """Summaries; counters are remembered, if there are any."""
+        commands: List[Command] = [
+            ('query-block-zone-summary', {'node-name': self.node, **query})
+            for query in queries]
+        counters = counters and self._has_counters
+        if counters:
+            commands.append(('query-block-zone-stats',
+                             {'node-name': self.node}))
         try:
-            answer = self._qmp.cmd_raw(name, {'node-name': self.node,
-                                              **arguments})
-            # What else happens is of no interest.
-            self._qmp.clear_events()
-        except (OSError, EOFError, QMPError) as error:
-            raise ZoneMapError('the monitor has gone: '
-                               f'{str(error) or "no answer"}') from error
-        assert isinstance(answer, dict)
-        return answer
-
-    def _query(self, **arguments: object) -> Reply:
-        answer = self._command('query-block-zone-summary', **arguments)
-        if 'error' in answer:
-            raise ZoneMapError(answer['error']['desc'])
-        reply = answer['return']
-        assert isinstance(reply, dict)
-        self._set_disk(reply)
-        return reply
+            answers = self._monitor.run(commands)
+        except MonitorError as error:
+            raise ZoneMapError(f'the monitor has gone: {error}') from error
+        if counters:
+            self._take_counters(answers.pop())
+        for answer in answers:
+            if 'error' in answer:
+                raise ZoneMapError(answer['error']['desc'])
+        self._set_disk(answers[-1]['return'])
+        return [answer['return'] for answer in answers]
 
     def _set_disk(self, reply: Reply) -> None:
         disk = Disk(self.node, reply['size'], reply['zone-length'],
@@ -191,19 +178,17 @@ class QmpSource(Source):
 
     def disk(self) -> Disk:
         if self._disk is None:
-            self._query(length=1)
+            self._query([{'length': 1}])
         assert self._disk
         return self._disk
 
-    def _counters(self) -> Dict[str, int]:
-        if not self._has_counters:
-            return {}
-        answer = self._command('query-block-zone-stats')
+    def _take_counters(self, answer: Reply) -> None:
         self._has_counters = 'return' in answer
         counters = answer.get('return', {})
         assert isinstance(counters, dict)
-        return {name: sum(counters[name].values()) if name == 'refused'
-                else counters[name] for name in COUNTERS if name in counters}
+        self._counters = {
+            name: sum(counters[name].values()) if name == 'refused'
+            else counters[name] for name in COUNTERS if name in counters}
 
     def _take(self, reply: Reply, zone_length: int) -> None:
         """Remembers the ranges of a reply."""
@@ -229,30 +214,28 @@ class QmpSource(Source):
             self._cells = {}
             self._since = None
             self._view = view
+            self._starts = boundaries(view)[:-1]
         try:
             return self._fetch(view)
         except ZoneMapError as error:
-            self._query(length=1)
+            self._query([{'length': 1}])
             if self._disk and self._disk.size != size:
                 raise DiskChanged from error
             raise
 
     def _fetch(self, view: View) -> Frame:
-        since, first = self._since, None
-        for offset, length, ranges in self._windows(view):
-            arguments: Dict[str, int] = {'offset': offset, 'length': length,
-                                         'ranges': ranges}
-            if since is not None:
-                arguments['since'] = since
-            reply = self._query(**arguments)
-            if not self._view:
-                raise DiskChanged
-            first = first or reply
+        since = {} if self._since is None else {'since': self._since}
+        replies = self._query(
+            [{'offset': offset, 'length': length, 'ranges': ranges, **since}
+             for offset, length, ranges in self._windows(view)],
+            counters=True)
+        if not self._view:
+            raise DiskChanged
+        for reply in replies:
             self._take(reply, reply['zone-length'])
-        assert first
         # What changes while the others are asked for is in the next ones.
-        self._since = first.get('generation')
+        self._since = replies[0].get('generation')
         return Frame(time.monotonic() - self._started,
-                     [self._cells[start] for start in boundaries(view)[:-1]],
-                     first.get('open'), first.get('active'),
-                     self._counters())
+                     [self._cells[start] for start in self._starts],
+                     replies[0].get('open'), replies[0].get('active'),
+                     self._counters)
