@@ -50,6 +50,17 @@ DEVICES: Dict[str, Device] = {
     # For who has an iothread of this name
     'virtio-blk-iothread': Device(
         ('virtio-blk-pci,drive=disk,iothread=io',), '/dev/vda'),
+    'scsi': Device(
+        ('virtio-scsi-pci,id=scsi', 'scsi-hd,id=hd,drive=disk,bus=scsi.0'),
+        '/dev/sda'),
+    'scsi-4k': Device(
+        ('virtio-scsi-pci', 'scsi-hd,drive=disk,logical_block_size=4096,'
+         'physical_block_size=4096'), '/dev/sda'),
+    'scsi-512e': Device(
+        ('virtio-scsi-pci', 'scsi-hd,drive=disk,physical_block_size=4096'),
+        '/dev/sda'),
+    'scsi-stop': Device(
+        ('virtio-scsi-pci', 'scsi-hd,drive=disk,werror=stop'), '/dev/sda'),
     'nvme': Device(
         ('nvme,id=nvme,serial=zoned', 'nvme-ns,drive=disk,bus=nvme'),
         '/dev/nvme0n1'),

@@ -7,6 +7,7 @@
 #
 # run: btrfs
 # run: nvme-btrfs device=nvme
+# run: scsi-btrfs device=scsi CAPACITY=32M minutes=1
 # run: ceph-btrfs needs=cluster file=driver=rbd,pool=rbd,image=btrfs,conf=../../../../cluster/ceph.conf TARGET=rbd:rbd/btrfs:conf=../../../../cluster/ceph.conf
 
 mount_disk() {
@@ -21,7 +22,7 @@ sync_and_scrub() {
 host_create() {
     [ -z "${TARGET-}" ] || check "no image of before" forget_image btrfs
     check "qemu-img create" qemu-img create -f zoned "${TARGET:-disk.zoned}" \
-        -o size=3G -o zone_size=32M -o zone_capacity=28M
+        -o size=3G -o zone_size=32M -o zone_capacity="${CAPACITY:-28M}"
 }
 
 guest_fill() {

@@ -16,6 +16,7 @@
 #
 # run: dm-zoned
 # run: dm-zoned-cut minutes=2
+# run: scsi-dm-zoned device=scsi minutes=1
 
 # start: dm-zoned. Its disk is /dev/dm-0.
 start() {
@@ -48,7 +49,7 @@ guest_fill() {
     save third <third.notes
 }
 
-# only: dm-zoned
+# only: dm-zoned scsi-dm-zoned
 guest_again() {
     check "dmzadm --start again" start
     check "mount" mount_disk

@@ -6,10 +6,11 @@
 # on an ordinary disk.
 #
 # run: f2fs
+# run: scsi-f2fs device=scsi F2FS=/dev/sda
 # run: nvme-f2fs device=nvme qemu="-drive if=virtio,file=plain.raw,format=raw"
 
 # What the file system is known by: on NVMe, the disk for its metadata
-F2FS=/dev/vda
+F2FS=${F2FS:-/dev/vda}
 
 make_f2fs() {
     if [ "$F2FS" = "$DISK" ]; then
@@ -43,7 +44,7 @@ moved() {
         awk '{ sum += $1 } END { print sum }'
 }
 
-# only: f2fs
+# only: f2fs scsi-f2fs
 host_create() {
     check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=1G \
         -o zone_size=4M -o zone_nr_conv=24 -o max_open_zones=16 \

@@ -2,21 +2,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # fio's own tests of zoned disks (t/zbd/test-zbd-support).
 #
-# All of them on four disks, or two NVMe namespaces; for dev/check some, on one
-# that has a bit of everything.
+# All of them on four disks, two NVMe namespaces, or three SCSI disks; for dev/check
+# some, on one that has a bit of everything.
 #
 # needs: fio
 # run: fio-zbd minutes=30 seconds=1800
 # run: nvme-fio-zbd device=nvme minutes=20 seconds=1800
+# run: scsi-fio-zbd device=scsi minutes=25 seconds=1800
 # run: fio-zbd-short seconds=600
+
+case $DISK in
+/dev/sd*) NOT_SCSI= ;;
+*) NOT_SCSI=not-scsi ;;
+esac
 
 # skipped WHERE...: what fio skips there and why, a line each: NUMBER REASON
 skipped() {
     for where; do
         case $where in
-        anywhere) echo "09 $DISK is not a SCSI device
-10 $DISK is not a SCSI device
-42 $DISK is not a regular block device
+        not-scsi) echo "09 $DISK is not a SCSI device
+10 $DISK is not a SCSI device" ;;
+        anywhere) echo "42 $DISK is not a regular block device
 43 $DISK is not a regular block device
 49 $DISK is not a regular block device
 56 $DISK is not a regular block device
@@ -83,7 +89,7 @@ guest_tests() {
     equal "number of tests" $# "$(grep -c '^Running test' tests)"
 }
 
-# only: fio-zbd
+# only: fio-zbd scsi-fio-zbd
 host_create_unlimited() {
     check "a plain disk" qemu-img create -f zoned plain.zoned -o size=256M \
         -o zone_size=1M
@@ -100,27 +106,41 @@ host_create_limited() {
         -o max_active_zones=12
 }
 
-# only: fio-zbd
+# only: fio-zbd scsi-fio-zbd
 # image: plain.zoned
 guest_plain() {
-    run_tests "$(skipped anywhere without-conventional without-limit)"
+    run_tests "$(skipped $NOT_SCSI anywhere without-conventional without-limit)"
 }
 
-# only: fio-zbd
+# only: fio-zbd scsi-fio-zbd
 # image: conv.zoned
 guest_conv() {
-    run_tests "$(skipped anywhere without-limit)"
+    run_tests "$(skipped $NOT_SCSI anywhere without-limit)"
 }
 
 # only: fio-zbd nvme-fio-zbd
 # image: capacity.zoned
 guest_capacity() {
-    run_tests "$(skipped anywhere without-conventional without-limit)"
+    run_tests "$(skipped $NOT_SCSI anywhere without-conventional without-limit)"
 }
 
 # only: fio-zbd nvme-fio-zbd
 # image: limits.zoned
 guest_limits() {
     # -w: zones that other tests have left active do not count.
-    run_tests "$(skipped anywhere without-conventional with-limit)" -w
+    run_tests "$(skipped $NOT_SCSI anywhere without-conventional with-limit)" -w
+}
+
+# SCSI knows of no active zones.
+#
+# only: scsi-fio-zbd
+host_create_open() {
+    check "one with few open zones" qemu-img create -f zoned open.zoned \
+        -o size=256M -o zone_size=1M -o max_open_zones=12
+}
+
+# only: scsi-fio-zbd
+# image: open.zoned
+guest_open() {
+    run_tests "$(skipped anywhere without-conventional without-limit)"
 }

@@ -12,7 +12,7 @@
 # run: speed-short minutes=1 ROUNDS=3
 # run: nvme-speed device=nvme minutes=20
 # run: backup-speed minutes=6 ROUNDS=40
-# run: map-speed minutes=10 ROUNDS=100
+# run: map-speed minutes=8 ROUNDS=100
 
 # namespace N: its disk; Linux does not always number them alike
 namespace() {
@@ -23,11 +23,13 @@ namespace() {
 
 # job_of_fio DISK OPTIONS...: from the start of the disk; fio resets the zones
 # that are full, one after the other. On a disk without zones it does the same
-# with zones that it keeps in mind itself.
+# with zones that it keeps in mind itself. With run=exec, it takes the place of the
+# shell.
+run=
 job_of_fio() {
     disk=$1
     shift
-    fio --name=speed --filename="$disk" --zonemode=zbd --zonesize=64M \
+    $run fio --name=speed --filename="$disk" --zonemode=zbd --zonesize=64M \
         --direct=1 --rw=write --ioengine=libaio --group_reporting "$@"
 }
 
@@ -100,11 +102,36 @@ with_backup() {
     echo "$with $without" | awk '{ printf "%.4f\n", $1 / $2 }'
 }
 
-# beside_map watched|alone OPTIONS...: requests in a second to the only disk
+# writes_done: the time in seconds, and how many writes the disk has done
+writes_done() {
+    read -r seconds _ </proc/uptime
+    read -r _ _ _ _ writes _ <"$BLOCK/stat"
+    echo "$seconds $writes"
+}
+
+# beside_map NAME OPTIONS...: lines `NAME left|right FIGURE`, of one job that goes
+# on while somebody watches for a second, or nobody does. Jobs differ by a tenth;
+# the seconds of one do not.
 beside_map() {
-    tell_host "job $1"
+    name=$1
     shift
-    requests /dev/vda "$@"
+    run=exec
+    job_of_fio "$DISK" "$@" --time_based --runtime=1h >/dev/null &
+    fio=$!
+    run=
+    sleep 3
+    for round in $(seq "$ROUNDS"); do
+        for side in $([ $((round % 2)) = 0 ] && echo left right ||
+                      echo right left); do
+            tell_host "job $([ "$side" = left ] && echo watched || echo alone)"
+            before=$(writes_done)
+            sleep 1
+            echo "$before $(writes_done)" | awk -v of="$name $side" \
+                '{ printf "%s %.1f\n", of, ($4 - $2) / ($3 - $1) }'
+        done
+    done
+    kill $fio
+    wait $fio || true
 }
 
 host_create() {
@@ -179,12 +206,10 @@ meanwhile_backup() {
 # disk: file.cache.no-flush=on
 # qemu: -qmp unix:map.qmp,server=on,wait=off
 guest_map() {
-    left=watched
-    right=alone
-    job_of_fio /dev/vda --bs=1M >/dev/null
+    job_of_fio "$DISK" --bs=1M >/dev/null
     {
-        job "4 KiB, one writer" beside_map --bs=4k --iodepth=1
-        job "64 KiB, four writers" beside_map --bs=64k --numjobs=4 --iodepth=1 \
+        beside_map "4 KiB, one writer" --bs=4k --iodepth=1
+        beside_map "64 KiB, four writers" --bs=64k --numjobs=4 --iodepth=1 \
             --offset_increment=256M --size=256M
     } >/tmp/figures
     equal "there are all figures" $((2 * 2 * ROUNDS)) \

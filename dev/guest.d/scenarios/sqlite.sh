@@ -1,6 +1,9 @@
 # shellcheck shell=sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # SQLite on btrfs: every transaction that was committed outlives power cuts.
+#
+# run: sqlite
+# run: scsi-sqlite device=scsi minutes=1
 
 # transactions DATABASE FROM COUNT: each adds rows and changes old ones; when it
 # is committed, that is noted. (With synchronous = FULL, SQLite does not wait for

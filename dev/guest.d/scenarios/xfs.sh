@@ -3,6 +3,8 @@
 # xfs for zoned disks, metadata in conventional zones: fill, power cuts.
 #
 # kernel: newest
+# run: xfs
+# run: scsi-xfs device=scsi minutes=1
 
 mount_disk() {
     modprobe xfs

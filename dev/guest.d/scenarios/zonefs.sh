@@ -4,6 +4,7 @@
 #
 # run: zonefs
 # run: nvme-zonefs device=nvme
+# run: scsi-zonefs device=scsi
 
 mount_disk() {
     modprobe zonefs
@@ -16,7 +17,7 @@ append() {
         oflag=append,direct conv=notrunc
 }
 
-# only: zonefs
+# only: zonefs scsi-zonefs
 host_create() {
     check "qemu-img create" qemu-img create -f zoned disk.zoned -o size=512M \
         -o zone_size=16M -o zone_nr_conv=2 -o max_open_zones=4 -o max_active_zones=6
@@ -30,7 +31,7 @@ host_create_namespace() {
 
 # What is written to a file must be there after unmounting.
 #
-# only: zonefs
+# only: zonefs scsi-zonefs
 guest_write() {
     modprobe zonefs
 
@@ -61,7 +62,7 @@ guest_write() {
 
 # A second machine finds the files.
 #
-# only: zonefs
+# only: zonefs scsi-zonefs
 guest_again() {
     modprobe zonefs
 
@@ -80,7 +81,7 @@ guest_again() {
 
 # The host agrees with the guest. zonefs has no metadata in a file's zone.
 #
-# only: zonefs
+# only: zonefs scsi-zonefs
 host_agree() {
     check "qemu-img check" qemu-img check disk.zoned
     equal "qemu-io reports the guest's zones" "$(power_cycled <saved/table)" \
