@@ -51,7 +51,7 @@ no_reports() {
 run_unit() {
     local dir=$1 source test
     shift
-    for source in "$ROOT"/tests/unit/test-zoned-*.c; do
+    for source in "$ROOT"/tests/unit/test-{zoned-*,crc32c}.c; do
         test=${source##*/}
         test=${test%.c}
         say "  $test"

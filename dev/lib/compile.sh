@@ -100,7 +100,7 @@ configure_tree() {
 # The project's unit tests that the tree's build rules know
 unit_tests() {
     local file name
-    for file in "$1"/tests/unit/test-zoned-*.c; do
+    for file in "$1"/tests/unit/test-{zoned-*,crc32c}.c; do
         name=${file##*/}
         name=${name%.c}
         if grep -qs "'$name'" "$1/tests/unit/meson.build"; then
