@@ -1,7 +1,7 @@
 /*
  * SCSI disks: what the files that emulate them share
  *
- * SPDX-License-Identifier: LGPL-2.1-or-later
+ * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #ifndef HW_SCSI_DISK_H
 #define HW_SCSI_DISK_H

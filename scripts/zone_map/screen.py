@@ -9,7 +9,7 @@ import sys
 import termios
 import tty
 from types import FrameType, TracebackType
-from typing import Any, Dict, List, NamedTuple, Optional, Type
+from typing import Any, List, NamedTuple, Optional, Type
 
 from .model import (
     CONDITIONS, Cell, Disk, Frame, View, counts_text, describe, merge,
@@ -196,6 +196,7 @@ class Navigator:
 
 class Screen:
     """A terminal that shows a map, and has keys."""
+    # pylint: disable=too-many-instance-attributes
 
     def __init__(self, colour: bool, dumb: bool = False) -> None:
         self.dumb = dumb

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154  # answer, of steps/beside.sh
+# shellcheck shell=sh disable=SC2154,SC2153  # answer, of steps/beside.sh; DISK, BLOCK
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Jobs of fio, and appends, on the zoned disk and on another take turns; for
 # dev/bench.
@@ -11,6 +11,7 @@
 # run: speed minutes=9
 # run: speed-short minutes=1 ROUNDS=3
 # run: nvme-speed device=nvme minutes=20
+# run: scsi-speed device=scsi minutes=7
 # run: backup-speed minutes=6 ROUNDS=40
 # run: map-speed minutes=8 ROUNDS=100
 
@@ -115,7 +116,7 @@ writes_done() {
 beside_map() {
     name=$1
     shift
-    run=exec
+    run='exec'
     job_of_fio "$DISK" "$@" --time_based --runtime=1h >/dev/null &
     fio=$!
     run=
@@ -154,6 +155,24 @@ host_create_copies() {
 # qemu: -blockdev driver=raw,node-name=second,file.driver=file,file.filename=disk.raw,file.cache.direct=on,file.aio=native -device virtio-blk-pci,drive=second
 guest_fio() {
     measure figures /dev/vda /dev/vdb
+}
+
+# only: scsi-speed
+# disk: file.discard=ignore,file.cache.direct=on,file.aio=native
+# qemu: -blockdev driver=raw,node-name=second,file.driver=file,file.filename=disk.raw,file.cache.direct=on,file.aio=native -device scsi-hd,bus=scsi.0,drive=second
+guest_scsi() {
+    left=/dev/sda
+    right=/dev/sdb
+    job_of_fio "$left" --bs=1M >/dev/null
+    job_of_fio "$right" --bs=1M >/dev/null
+    {
+        job "4 KiB, one writer" requests --bs=4k --iodepth=1
+        job "64 KiB, four writers" requests --bs=64k --numjobs=4 --iodepth=4 \
+            --offset_increment=256M --size=256M
+    } >/tmp/figures
+    equal "each job has its figures" $((2 * 2 * ${ROUNDS:-40})) \
+        "$(grep -c ' [1-9][0-9.]*$' /tmp/figures)"
+    save figures </tmp/figures
 }
 
 # What the host's disk takes for it would hide what the job takes: all goes to the
