@@ -33,7 +33,7 @@ CONFIGURE_RACE=(--disable-system --disable-user --enable-tsan)
 
 # The devices of a sanitized qemu-system: those of the qtests, to build less. And of
 # one with RBD: those of guests.
-SANITIZE_DEVICES=(I440FX VIRTIO_PCI VIRTIO_BLK NVME_PCI)
+SANITIZE_DEVICES=(I440FX VIRTIO_PCI VIRTIO_BLK VIRTIO_SCSI NVME_PCI)
 RBD_DEVICES=(Q35 HPET SERIAL_ISA VIRTIO_PCI VIRTIO_BLK NVME_PCI)
 
 # few_devices TREE NAME DEVICE...: options of configure, for these alone
@@ -113,7 +113,8 @@ unit_tests() {
 # which a patch has added: what the check `qtest` runs
 qtests() {
     local file name
-    for file in "$1"/tests/qtest/{virtio-blk-{raw,zoned},nvme-{plain,z}}*-test.c; do
+    for file in "$1"/tests/qtest/{virtio-blk-{raw,zoned},nvme-{plain,z},scsi-{disk,zoned}}*-test.c
+    do
         name=${file##*/}
         name=${name%.c}
         if grep -qs "'$name'" "$1/tests/qtest/meson.build"; then

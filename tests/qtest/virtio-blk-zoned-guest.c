@@ -4,7 +4,9 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include <sys/resource.h>
 #include "qemu/bswap.h"
+#include "qemu/units.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
 #include "libqos/libqos-pc.h"
@@ -41,6 +43,11 @@ bool zoned_guest_init(int *argc, char ***argv)
 
 /* The device of the test that runs has an iothread. */
 static bool has_iothread;
+
+bool zoned_guest_has_iothread(void)
+{
+    return has_iothread;
+}
 
 static void run_test(const void *opaque)
 {
@@ -129,29 +136,31 @@ void zoned_guest_setup(ZonedGuest *g, uint64_t refuse)
     qvirtio_set_driver_ok(g->dev);
 }
 
-static char *node_options(const ZonedGuestOptions *opts)
+char *zoned_guest_node_args(const ZonedGuestOptions *opts)
 {
     const char *node = opts->node ? opts->node : "";
+    const char *iothread = has_iothread ? "-object iothread,id=io" : "";
 
     if (opts->no_image) {
-        return g_strdup("");
+        return g_strdup(iothread);
     }
     return g_strdup_printf("-blockdev driver=blkdebug,node-name=file,"
                            "image.driver=file,image.filename=%s%s "
-                           "-blockdev driver=zoned,node-name=disk,file=file%s",
-                           opts->image, opts->rules ? opts->rules : "", node);
+                           "-blockdev driver=zoned,node-name=disk,file=file%s "
+                           "%s",
+                           opts->image, opts->rules ? opts->rules : "", node,
+                           iothread);
 }
 
 ZonedGuest *zoned_guest_start(const ZonedGuestOptions *opts)
 {
     ZonedGuest *g = g_new0(ZonedGuest, 1);
-    g_autofree char *node = node_options(opts);
+    g_autofree char *node = zoned_guest_node_args(opts);
 
-    g->qs = qtest_pc_boot("-machine pc -nodefaults %s %s %s "
+    g->qs = qtest_pc_boot("-machine pc -nodefaults %s %s "
                           "-device virtio-blk-pci,id=vd,drive=disk,"
                           "addr=%d,%s%s",
-                          node, opts->args ? opts->args : "",
-                          has_iothread ? "-object iothread,id=io" : "", SLOT,
+                          node, opts->args ? opts->args : "", SLOT,
                           has_iothread ? "iothread=io," : "",
                           opts->device ? opts->device : "serial=zoned");
     g->qts = g->qs->qts;
@@ -194,14 +203,43 @@ void zoned_guest_stop(ZonedGuest *g)
     zoned_guest_end(g);
 }
 
-/* Makes a descriptor available, without telling the device. */
-static void queue_head(ZonedGuest *g, uint32_t head)
+/* The size of a process' address space */
+static rlim_t address_space(pid_t pid)
 {
-    uint64_t avail = g->vq->avail;
-    uint16_t idx = qtest_readw(g->qts, avail + 2);
+    g_autofree char *path = g_strdup_printf("/proc/%d/statm", pid);
+    g_autofree char *text = NULL;
 
-    qtest_writew(g->qts, avail + 4 + 2 * (idx % g->vq->size), head);
-    qtest_writew(g->qts, avail + 2, idx + 1);
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    return g_ascii_strtoull(text, NULL, 10) * qemu_real_host_page_size();
+}
+
+void zoned_guest_limit_memory(ZonedGuest *g)
+{
+    pid_t pid = qtest_pid(g->qts);
+    struct rlimit limit = {
+        .rlim_cur = address_space(pid) + 1 * GiB,
+        .rlim_max = RLIM_INFINITY,
+    };
+
+    g_assert_cmpint(prlimit(pid, RLIMIT_AS, &limit, NULL), ==, 0);
+}
+
+void zoned_guest_await_stop(ZonedGuest *g)
+{
+    qtest_qmp_eventwait(g->qts, "STOP");
+}
+
+void zoned_guest_cont(ZonedGuest *g)
+{
+    qtest_qmp_assert_success(g->qts, "{ 'execute': 'cont' }");
+}
+
+void zoned_guest_queue_head(ZonedGuest *g, QVirtQueue *vq, uint32_t head)
+{
+    uint16_t idx = qtest_readw(g->qts, vq->avail + 2);
+
+    qtest_writew(g->qts, vq->avail + 4 + 2 * (idx % vq->size), head);
+    qtest_writew(g->qts, vq->avail + 2, idx + 1);
 }
 
 /* Adds segments of @len bytes at @addr; @last: they are the request's last. */
@@ -262,7 +300,7 @@ void zoned_guest_queue(ZonedGuest *g, ZonedRequest *req)
         }
         add_segments(g, req->status_addr, 1, 1, true, true);
     }
-    queue_head(g, head);
+    zoned_guest_queue_head(g, g->vq, head);
 }
 
 void zoned_guest_kick(ZonedGuest *g)

@@ -116,8 +116,14 @@ bool zoned_guest_init(int *argc, char ***argv);
 void zoned_guest_add_test(const char *path, void (*test)(void));
 void zoned_guest_add_iothread_test(const char *path, void (*test)(void));
 
+/* Does the test that runs want the device to have an iothread, "io"? */
+bool zoned_guest_has_iothread(void);
+
 /* Creates an image; options as qemu-img create -o has them.  Removed at exit */
 char *zoned_image_new(const char *options, const char *size);
+
+/* The arguments of QEMU for the nodes, "file" and "disk", and the iothread */
+char *zoned_guest_node_args(const ZonedGuestOptions *opts);
 
 ZonedGuest *zoned_guest_start(const ZonedGuestOptions *opts);
 
@@ -130,9 +136,19 @@ ZonedGuest *zoned_guest_start_usual(const char *device);
 /* Asserts that the VM runs, and the device does not want to be reset. */
 void zoned_guest_assert_works(ZonedGuest *g);
 
+/* Waits until an error of the host has stopped the VM; lets it go on. */
+void zoned_guest_await_stop(ZonedGuest *g);
+void zoned_guest_cont(ZonedGuest *g);
+
+/* QEMU gets 1 GiB of memory more than it has, and no more. */
+void zoned_guest_limit_memory(ZonedGuest *g);
+
 /* Ends the VM; the first asserts that it works. */
 void zoned_guest_stop(ZonedGuest *g);
 void zoned_guest_end(ZonedGuest *g);
+
+/* Makes a descriptor of a queue available, without telling the device. */
+void zoned_guest_queue_head(ZonedGuest *g, QVirtQueue *vq, uint32_t head);
 
 /* Puts a request into the queue; the device may look only when it is kicked. */
 void zoned_guest_queue(ZonedGuest *g, ZonedRequest *req);

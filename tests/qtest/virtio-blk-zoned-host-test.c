@@ -20,17 +20,6 @@
                "inject-error.0.errno=28,inject-error.0.once=on,"         \
                "inject-error.0.sector="
 
-/* Waits until an error of the host has stopped the VM, and lets it go on. */
-static void await_stop(ZonedGuest *g)
-{
-    qtest_qmp_eventwait(g->qts, "STOP");
-}
-
-static void cont(ZonedGuest *g)
-{
-    qtest_qmp_assert_success(g->qts, "{ 'execute': 'cont' }");
-}
-
 /* A disk whose file fails as @rules of blkdebug say. */
 static ZonedGuest *start_with_rules(const char *rules, const char *device)
 {
@@ -66,8 +55,8 @@ static void fail_and_repeat(ZonedGuest *g, ZonedRequest *req, int n)
         zoned_guest_queue(g, &req[i]);
     }
     zoned_guest_kick(g);
-    await_stop(g);
-    cont(g);
+    zoned_guest_await_stop(g);
+    zoned_guest_cont(g);
     for (int i = 0; i < n; i++) {
         assert_ok(zoned_guest_wait(g, &req[i]));
     }
@@ -87,9 +76,9 @@ static void test_repeat_header(void)
     append.shared = true;
     zoned_guest_queue(g, &append);
     zoned_guest_kick(g);
-    await_stop(g);
+    zoned_guest_await_stop(g);
     g_assert_false(zoned_guest_is_done(g, &append));
-    cont(g);
+    zoned_guest_cont(g);
     assert_ok(zoned_guest_wait(g, &append));
     qtest_memread(g->qts, append.in_addr, &where, sizeof(where));
     g_assert_cmpuint(le64_to_cpu(where), ==, SEQ);
@@ -227,8 +216,8 @@ static void test_host_error_many(void)
     ZonedRequest req[MANY];
 
     queue_many(g, req);
-    await_stop(g);
-    cont(g);
+    zoned_guest_await_stop(g);
+    zoned_guest_cont(g);
     wait_many(g, req);
     zoned_guest_assert_zone(g, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + MANY);
     zoned_guest_stop(g);
@@ -387,9 +376,9 @@ static void test_reset_stopped(void)
     ZonedRequest req[MANY];
 
     queue_many(g, req);
-    await_stop(g);
+    zoned_guest_await_stop(g);
     qtest_system_reset(g->qts);
-    cont(g);
+    zoned_guest_cont(g);
     zoned_guest_setup(g, 0);
     assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET, SEQ));
     zoned_guest_assert_usable(g);
@@ -404,9 +393,9 @@ static void test_reset_forgets(void)
 
     zoned_guest_queue(g, &write);
     zoned_guest_kick(g);
-    await_stop(g);
+    zoned_guest_await_stop(g);
     qtest_system_reset(g->qts);
-    cont(g);
+    zoned_guest_cont(g);
     zoned_guest_setup(g, 0);
     assert_unaligned(zoned_guest_write(g, SEQ + 8, 8));
     assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_RESET, SEQ));
@@ -519,9 +508,9 @@ static void test_migration(void)
     to = zoned_guest_start(&opts);
 
     queue_many(from, req);
-    await_stop(from);
+    zoned_guest_await_stop(from);
     migrate_to(from, to, uri);
-    cont(to);
+    zoned_guest_cont(to);
     wait_many(to, req);
     zoned_guest_setup(to, 0);
     zoned_guest_assert_zone(to, SEQ, VIRTIO_BLK_ZS_IOPEN, SEQ + MANY);

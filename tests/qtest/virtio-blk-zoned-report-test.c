@@ -4,7 +4,6 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include <sys/resource.h>
 #include "qemu/bswap.h"
 #include "qemu/units.h"
 #include "virtio-blk-zoned-guest.h"
@@ -173,16 +172,6 @@ static void test_linear(void)
     zoned_guest_stop(g);
 }
 
-/* The size of a process' address space */
-static rlim_t address_space(pid_t pid)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/statm", pid);
-    g_autofree char *text = NULL;
-
-    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
-    return g_ascii_strtoull(text, NULL, 10) * qemu_real_host_page_size();
-}
-
 /*
  * A buffer can be larger than the guest's memory.  How long the report may be
  * says nothing of the memory that it takes on the host.
@@ -190,14 +179,9 @@ static rlim_t address_space(pid_t pid)
 static void test_memory(void)
 {
     ZonedGuest *g = zoned_guest_start_usual(STOP);
-    pid_t pid = qtest_pid(g->qts);
-    struct rlimit limit = {
-        .rlim_cur = address_space(pid) + 1 * GiB,
-        .rlim_max = RLIM_INFINITY,
-    };
     ZonedRequest req = REPORT(0, 64 * MiB);
 
-    g_assert_cmpint(prlimit(pid, RLIMIT_AS, &limit, NULL), ==, 0);
+    zoned_guest_limit_memory(g);
     req.repeat = 250;
     zoned_guest_queue(g, &req);
     zoned_guest_kick(g);
