@@ -40,6 +40,7 @@ typedef struct SCSIZonedOpcode {
 #define COUNT_2 0xff, 0xff
 #define COUNT_4 0xff, 0xff, 0xff, 0xff
 
+/* There is no UNMAP: space comes back when a zone is reset. */
 static const SCSIZonedOpcode opcodes[] = {
     { NO_SERVICE_ACTION, { TEST_UNIT_READY } },
     { NO_SERVICE_ACTION, { REQUEST_SENSE, 0x01, 0, 0, 0xff } },
@@ -87,6 +88,16 @@ static const SCSIZonedOpcode opcodes[] = {
     { NO_SERVICE_ACTION, { WRITE_VERIFY_12, 0, LBA_4, COUNT_4 } },
     { NO_SERVICE_ACTION, { VERIFY_12, 0, LBA_4, COUNT_4 } },
 };
+
+bool scsi_disk_zoned_has_opcode(uint8_t opcode)
+{
+    for (int i = 0; i < ARRAY_SIZE(opcodes); i++) {
+        if (opcodes[i].usage[0] == opcode) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static bool has_service_action(const SCSIZonedOpcode *opcode)
 {

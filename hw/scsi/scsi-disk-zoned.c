@@ -87,11 +87,9 @@ const SCSIReqOps *scsi_disk_zoned_reqops(const uint8_t *cdb)
         return &scsi_disk_zoned_mgmt_reqops;
     case FORMAT_UNIT:
         return &scsi_disk_zoned_format_reqops;
-    case UNMAP:
-        /* Space comes back when a zone is reset. */
-        return &scsi_zoned_invalid_opcode_reqops;
     default:
-        return NULL;
+        return scsi_disk_zoned_has_opcode(cdb[0]) ?
+               NULL : &scsi_zoned_invalid_opcode_reqops;
     }
 }
 

@@ -73,6 +73,9 @@ int scsi_disk_zoned_vpd(const SCSIDiskState *s, uint8_t *outbuf);
 
 /* scsi-disk-zoned-opcodes.c */
 
+/* Is there a command with this opcode?  The disk answers no others. */
+bool scsi_disk_zoned_has_opcode(uint8_t opcode);
+
 /*
  * REPORT SUPPORTED OPERATION CODES into @outbuf, of at least 4096 bytes.
  * Returns the length, or -1 if the request is completed with an error.
