@@ -35,11 +35,6 @@ typedef struct SCSIZonedOpcode {
     uint8_t usage[MAX_CDB];
 } SCSIZonedOpcode;
 
-#define LBA_4 0xff, 0xff, 0xff, 0xff
-#define LBA_8 LBA_4, LBA_4
-#define COUNT_2 0xff, 0xff
-#define COUNT_4 0xff, 0xff, 0xff, 0xff
-
 /* There is no UNMAP: space comes back when a zone is reset. */
 static const SCSIZonedOpcode opcodes[] = {
     { NO_SERVICE_ACTION, { TEST_UNIT_READY } },
@@ -47,46 +42,102 @@ static const SCSIZonedOpcode opcodes[] = {
     { NO_SERVICE_ACTION, { FORMAT_UNIT, 0x30 } },
     { NO_SERVICE_ACTION, { READ_6, 0x1f, 0xff, 0xff, 0xff } },
     { NO_SERVICE_ACTION, { WRITE_6, 0x1f, 0xff, 0xff, 0xff } },
-    { NO_SERVICE_ACTION, { INQUIRY, 0x01, 0xff, COUNT_2 } },
+    { NO_SERVICE_ACTION, { INQUIRY, 0x01, 0xff, 0xff, 0xff } },
     { NO_SERVICE_ACTION, { MODE_SELECT, 0x11, 0, 0, 0xff } },
     { NO_SERVICE_ACTION, { RESERVE, 0x01 } },
     { NO_SERVICE_ACTION, { RELEASE, 0x01 } },
     { NO_SERVICE_ACTION, { MODE_SENSE, 0x08, 0xff, 0xff, 0xff } },
     { NO_SERVICE_ACTION, { START_STOP, 0x01, 0, 0, 0xf3 } },
     { NO_SERVICE_ACTION, { ALLOW_MEDIUM_REMOVAL, 0, 0, 0, 0x01 } },
-    { NO_SERVICE_ACTION, { READ_CAPACITY_10, 0, LBA_4, 0, 0, 0x01 } },
-    { NO_SERVICE_ACTION, { READ_10, 0x08, LBA_4, 0, COUNT_2 } },
-    { NO_SERVICE_ACTION, { WRITE_10, 0x08, LBA_4, 0, COUNT_2 } },
-    { NO_SERVICE_ACTION, { SEEK_10, 0, LBA_4 } },
-    { NO_SERVICE_ACTION, { WRITE_VERIFY_10, 0, LBA_4, 0, COUNT_2 } },
-    { NO_SERVICE_ACTION, { VERIFY_10, 0, LBA_4, 0, COUNT_2 } },
+    { NO_SERVICE_ACTION, {
+        READ_CAPACITY_10, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x01
+    } },
+    { NO_SERVICE_ACTION, {
+        READ_10, 0x08, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff
+    } },
+    { NO_SERVICE_ACTION, {
+        WRITE_10, 0x08, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff
+    } },
+    { NO_SERVICE_ACTION, { SEEK_10, 0, 0xff, 0xff, 0xff, 0xff } },
+    { NO_SERVICE_ACTION, {
+        WRITE_VERIFY_10, 0, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff
+    } },
+    { NO_SERVICE_ACTION, {
+        VERIFY_10, 0, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff
+    } },
     { NO_SERVICE_ACTION, { SYNCHRONIZE_CACHE } },
-    { NO_SERVICE_ACTION, { WRITE_SAME_10, 0, LBA_4, 0, COUNT_2 } },
-    { NO_SERVICE_ACTION, { MODE_SELECT_10, 0x11, 0, 0, 0, 0, 0, COUNT_2 } },
+    { NO_SERVICE_ACTION, {
+        WRITE_SAME_10, 0, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff
+    } },
+    { NO_SERVICE_ACTION, { MODE_SELECT_10, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff } },
     { NO_SERVICE_ACTION, { RESERVE_10, 0x03 } },
     { NO_SERVICE_ACTION, { RELEASE_10, 0x03 } },
-    { NO_SERVICE_ACTION, { MODE_SENSE_10, 0x08, 0xff, 0, 0, 0, 0, COUNT_2 } },
-    { NO_SERVICE_ACTION, { READ_16, 0x08, LBA_8, COUNT_4 } },
-    { NO_SERVICE_ACTION, { WRITE_16, 0x08, LBA_8, COUNT_4 } },
-    { NO_SERVICE_ACTION, { WRITE_VERIFY_16, 0, LBA_8, COUNT_4 } },
-    { NO_SERVICE_ACTION, { VERIFY_16, 0, LBA_8, COUNT_4 } },
+    { NO_SERVICE_ACTION, {
+        MODE_SENSE_10, 0x08, 0xff, 0, 0, 0, 0, 0xff, 0xff
+    } },
+    { NO_SERVICE_ACTION, {
+        READ_16, 0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff
+    } },
+    { NO_SERVICE_ACTION, {
+        WRITE_16, 0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff
+    } },
+    { NO_SERVICE_ACTION, {
+        WRITE_VERIFY_16, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff
+    } },
+    { NO_SERVICE_ACTION, {
+        VERIFY_16, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff
+    } },
     { NO_SERVICE_ACTION, { SYNCHRONIZE_CACHE_16 } },
-    { NO_SERVICE_ACTION, { WRITE_SAME_16, 0x01, LBA_8, COUNT_4 } },
-    { ZO_CLOSE_ZONE, { ZBC_OUT, 0x1f, LBA_8, 0, 0, COUNT_2, 0x01 } },
-    { ZO_FINISH_ZONE, { ZBC_OUT, 0x1f, LBA_8, 0, 0, COUNT_2, 0x01 } },
-    { ZO_OPEN_ZONE, { ZBC_OUT, 0x1f, LBA_8, 0, 0, COUNT_2, 0x01 } },
-    { ZO_RESET_WRITE_POINTER,
-      { ZBC_OUT, 0x1f, LBA_8, 0, 0, COUNT_2, 0x01 } },
-    { ZI_REPORT_ZONES, { ZBC_IN, 0x1f, LBA_8, COUNT_4, 0xbf } },
-    { SAI_READ_CAPACITY_16,
-      { SERVICE_ACTION_IN_16, 0x1f, LBA_8, COUNT_4, 0x01 } },
-    { NO_SERVICE_ACTION, { REPORT_LUNS, 0, 0xff, 0, 0, 0, COUNT_4 } },
-    { MI_REPORT_SUPPORTED_OPERATION_CODES,
-      { MAINTENANCE_IN, 0x1f, 0x87, 0xff, COUNT_2, COUNT_4 } },
-    { NO_SERVICE_ACTION, { READ_12, 0x08, LBA_4, COUNT_4 } },
-    { NO_SERVICE_ACTION, { WRITE_12, 0x08, LBA_4, COUNT_4 } },
-    { NO_SERVICE_ACTION, { WRITE_VERIFY_12, 0, LBA_4, COUNT_4 } },
-    { NO_SERVICE_ACTION, { VERIFY_12, 0, LBA_4, COUNT_4 } },
+    { NO_SERVICE_ACTION, {
+        WRITE_SAME_16, 0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff
+    } },
+    { ZO_CLOSE_ZONE, {
+        ZBC_OUT, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0,
+        0xff, 0xff, 0x01
+    } },
+    { ZO_FINISH_ZONE, {
+        ZBC_OUT, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0,
+        0xff, 0xff, 0x01
+    } },
+    { ZO_OPEN_ZONE, {
+        ZBC_OUT, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0,
+        0xff, 0xff, 0x01
+    } },
+    { ZO_RESET_WRITE_POINTER, {
+        ZBC_OUT, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0,
+        0xff, 0xff, 0x01
+    } },
+    { ZI_REPORT_ZONES, {
+        ZBC_IN, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xbf
+    } },
+    { SAI_READ_CAPACITY_16, {
+        SERVICE_ACTION_IN_16, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0x01
+    } },
+    { NO_SERVICE_ACTION, {
+        REPORT_LUNS, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff
+    } },
+    { MI_REPORT_SUPPORTED_OPERATION_CODES, {
+        MAINTENANCE_IN, 0x1f, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
+    } },
+    { NO_SERVICE_ACTION, {
+        READ_12, 0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
+    } },
+    { NO_SERVICE_ACTION, {
+        WRITE_12, 0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
+    } },
+    { NO_SERVICE_ACTION, {
+        WRITE_VERIFY_12, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
+    } },
+    { NO_SERVICE_ACTION, {
+        VERIFY_12, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
+    } },
 };
 
 bool scsi_disk_zoned_has_opcode(uint8_t opcode)
