@@ -8,6 +8,7 @@
 #include "migration/qemu-file-types.h"
 #include "scsi/constants.h"
 #include "system/block-backend.h"
+#include "system/runstate.h"
 
 #include "scsi-disk-zoned.h"
 #include "trace.h"
@@ -46,23 +47,44 @@ static uint64_t zone_length(const SCSIZoneMgmt *p)
 
 static void manage_next(SCSIZoneMgmt *p);
 
+/*
+ * Nothing is done behind the back of who has stopped the VM, to migrate it, say.
+ * It is begun anew when the VM goes on: scsi_req_retry() was called.
+ */
+static bool leave_if_stopped(SCSIZoneMgmt *p)
+{
+    if (runstate_is_running()) {
+        return false;
+    }
+    p->active = false;
+    return true;
+}
+
 static void manage_next_bh(void *opaque)
 {
     SCSIZoneMgmt *p = opaque;
+    BlockBackend *blk = p->r.req.dev->conf.blk;
 
-    if (!p->r.req.io_canceled) {
+    if (!p->r.req.io_canceled && !leave_if_stopped(p)) {
         manage_next(p);
     }
     scsi_req_unref(&p->r.req);
+    blk_dec_in_flight(blk);
+}
+
+/* Not from the completion of a request: that could do all in one go. */
+static void manage_next_later(SCSIZoneMgmt *p)
+{
+    scsi_req_ref(&p->r.req);
+    blk_inc_in_flight(p->r.req.dev->conf.blk);
+    aio_bh_schedule_oneshot(p->r.req.ctx, manage_next_bh, p);
 }
 
 static void complete_one(SCSIZoneMgmt *p)
 {
     p->offset = p->all ? p->end : p->offset + zone_length(p);
     if (p->offset < p->end) {
-        /* Not from here: that could do all of them in one go. */
-        scsi_req_ref(&p->r.req);
-        aio_bh_schedule_oneshot(p->r.req.ctx, manage_next_bh, p);
+        manage_next_later(p);
     } else {
         p->active = false;
         scsi_req_complete(&p->r.req, GOOD);
@@ -82,6 +104,19 @@ static bool is_no_change(BlockZoneOp op, BlockZoneState state)
     }
 }
 
+/* A condition that lasts, and in which no operation is possible */
+static bool is_refused(BlockZoneState state)
+{
+    switch (state) {
+    case BLK_ZS_NOT_WP:
+    case BLK_ZS_RDONLY:
+    case BLK_ZS_OFFLINE:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void scsi_zone_condition_cb(void *opaque, int ret)
 {
     SCSIZoneMgmt *p = opaque;
@@ -95,9 +130,12 @@ static void scsi_zone_condition_cb(void *opaque, int ret)
         /* It is completed, or will be begun anew. */
     } else if (is_no_change(p->op, p->zone.state)) {
         complete_one(p);
-    } else {
+    } else if (is_refused(p->zone.state)) {
         p->active = false;
         scsi_disk_zoned_complete_refused(&p->r, -EPERM, p->zone.state);
+    } else {
+        /* Another request has changed it meanwhile. */
+        manage_next_later(p);
     }
     scsi_req_unref(&p->r.req);
 }
@@ -105,6 +143,10 @@ static void scsi_zone_condition_cb(void *opaque, int ret)
 /* The node refuses the operation for the condition of a zone: which? */
 static void ask_for_condition(SCSIZoneMgmt *p)
 {
+    if (leave_if_stopped(p)) {
+        scsi_req_unref(&p->r.req);
+        return;
+    }
     p->nr_zones = 1;
     p->r.req.aiocb = blk_aio_zone_report(p->r.req.dev->conf.blk, p->offset,
                                          &p->nr_zones, &p->zone,
@@ -156,7 +198,7 @@ static void scsi_only_zone_cb(void *opaque, int ret)
     if (scsi_disk_req_check_error(&p->r, ret, false)) {
         /* It is completed, or will be begun anew. */
     } else if (bdrv_zone_op_selects(p->op, p->zone.state)) {
-        manage_next(p);
+        manage_next_later(p);
     } else {
         p->active = false;
         scsi_req_complete(&p->r.req, GOOD);

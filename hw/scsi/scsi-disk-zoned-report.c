@@ -9,6 +9,7 @@
 #include "scsi/constants.h"
 #include "system/block-backend.h"
 #include "system/dma.h"
+#include "system/runstate.h"
 
 #include "scsi-disk-zoned.h"
 #include "trace.h"
@@ -233,8 +234,18 @@ static void send_piecewise(SCSIZoneReport *p)
 static void scsi_zone_report_batch(void *opaque)
 {
     SCSIZoneReport *p = opaque;
+    BlockBackend *blk = p->r.req.dev->conf.blk;
 
-    if (!p->r.req.io_canceled) {
+    if (p->r.req.io_canceled) {
+        /* The memory is the guest's again. */
+    } else if (!runstate_is_running()) {
+        /*
+         * Nor is it written to when the VM has stopped.  When that goes on, so
+         * does the report, with these zones.
+         */
+        p->active = false;
+    } else {
+        take_zones(p);
         if (p->r.req.sg) {
             send_to_list(p);
         } else {
@@ -242,6 +253,7 @@ static void scsi_zone_report_batch(void *opaque)
         }
     }
     scsi_req_unref(&p->r.req);
+    blk_dec_in_flight(blk);
 }
 
 static void scsi_zone_report_cb(void *opaque, int ret)
@@ -258,12 +270,12 @@ static void scsi_zone_report_cb(void *opaque, int ret)
         scsi_req_unref(&p->r.req);
         return;
     }
-    take_zones(p);
     /*
      * If the next batch were asked for from here, which may be the coroutine of
      * this one, all that follow could be done in one go, and nothing else
      * meanwhile.
      */
+    blk_inc_in_flight(p->r.req.dev->conf.blk);
     aio_bh_schedule_oneshot(p->r.req.ctx, scsi_zone_report_batch, p);
 }
 

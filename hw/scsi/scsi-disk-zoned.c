@@ -9,6 +9,7 @@
 #include "block/block-io.h"
 #include "scsi/constants.h"
 #include "system/block-backend.h"
+#include "system/runstate.h"
 
 #include "scsi-disk-zoned.h"
 #include "trace.h"
@@ -184,8 +185,14 @@ static void scsi_zone_refusal_cb(void *opaque, int ret)
 
 static void ask_for_condition(SCSIDiskReq *r)
 {
-    SCSIZoneRefusal *refusal = g_new(SCSIZoneRefusal, 1);
+    SCSIZoneRefusal *refusal;
 
+    if (!runstate_is_running()) {
+        /* It will be refused again when the VM goes on. */
+        scsi_req_retry(&r->req);
+        return;
+    }
+    refusal = g_new(SCSIZoneRefusal, 1);
     *refusal = (SCSIZoneRefusal) { .r = r, .nr_zones = 1 };
     scsi_req_ref(&r->req);
     r->req.aiocb = blk_aio_zone_report(r->req.dev->conf.blk,

@@ -251,6 +251,13 @@ uint32_t scsi_guest_wait(ScsiGuest *g, ScsiRequest *req)
     return g->last.status;
 }
 
+void scsi_guest_inherit(ScsiGuest *to, const ScsiGuest *from)
+{
+    to->vm.vq = from->vm.vq;
+    to->vm.in_flight = from->vm.in_flight;
+    memcpy(to->done, from->done, sizeof(to->done));
+}
+
 void scsi_guest_free(ScsiGuest *g, ScsiRequest *req)
 {
     guest_free(&g->vm.qs->alloc, req->addr);

@@ -142,6 +142,12 @@ uint32_t scsi_guest_wait(ScsiGuest *g, ScsiRequest *req);
 bool scsi_guest_is_done(ScsiGuest *g, ScsiRequest *req);
 void scsi_guest_free(ScsiGuest *g, ScsiRequest *req);
 
+/*
+ * @to, to which @from was migrated, has its requests from now on, until it is
+ * set up; @from ends after that.
+ */
+void scsi_guest_inherit(ScsiGuest *to, const ScsiGuest *from);
+
 /* Does all that for one; what is read goes to @in. */
 uint32_t scsi_guest_do(ScsiGuest *g, ScsiRequest *req, void *in);
 
