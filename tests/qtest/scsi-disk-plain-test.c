@@ -1,10 +1,280 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QTest testcase for SCSI disks without zones: requests made by hand
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
 #include "qemu/osdep.h"
+#include "qemu/bswap.h"
+#include "qemu/units.h"
 #include "scsi-zoned-guest.h"
+
+#define NDOB 0x01
+#define FUA 0x08
+#define SIZE (1 * MiB)
+
+static void remove_file(void *path)
+{
+    unlink(path);
+    g_free(path);
+}
+
+/* A sparse file, removed at exit */
+static char *file_new(uint64_t size)
+{
+    char *path;
+    int fd = g_file_open_tmp("scsi-disk-plain.XXXXXX", &path, NULL);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, size), ==, 0);
+    close(fd);
+    g_test_queue_destroy(remove_file, path);
+    return path;
+}
+
+/* A disk in a file that fails as rules of blkdebug say */
+static ScsiGuest *start(const char *file, const char *rules,
+                        const char *device)
+{
+    g_autofree char *args = g_strdup_printf(
+        "-blockdev driver=blkdebug,node-name=file,image.driver=file,"
+        "image.filename=%s%s -blockdev driver=raw,node-name=disk,file=file",
+        file, rules);
+    const char *block = strstr(device, "logical_block_size=");
+
+    return scsi_guest_start(&(ScsiGuestOptions) {
+        .vm.no_image = true,
+        .vm.args = args,
+        .vm.device = device,
+        .block_size = block ? atoi(strchr(block, '=') + 1) : 512,
+    });
+}
+
+static void write_bytes(ScsiGuest *g, uint64_t lba, uint32_t blocks,
+                        uint8_t byte)
+{
+    ScsiRequest req = scsi_rw(g, WRITE_16, lba, blocks);
+    g_autofree uint8_t *data = g_malloc(req.out_len);
+
+    memset(data, byte, req.out_len);
+    req.out = data;
+    assert_good(scsi_guest_do(g, &req, NULL));
+}
+
+static void assert_bytes(ScsiGuest *g, uint64_t lba, uint32_t blocks,
+                         uint8_t byte)
+{
+    ScsiRequest req = scsi_rw(g, READ_16, lba, blocks);
+    g_autofree uint8_t *data = g_malloc(req.in_len);
+
+    assert_good(scsi_guest_do(g, &req, data));
+    g_assert_cmpuint(g->last.residual, ==, 0);
+    for (size_t i = 0; i < req.in_len; i++) {
+        g_assert_cmphex(data[i], ==, byte);
+    }
+}
+
+static uint32_t write_same(ScsiGuest *g, uint8_t opcode, uint64_t lba,
+                           uint32_t blocks, uint8_t flags, uint8_t byte)
+{
+    ScsiRequest req = scsi_rw(g, opcode, lba, blocks);
+    g_autofree uint8_t *data = g_malloc(g->block_size);
+
+    memset(data, byte, g->block_size);
+    req.cdb[1] = flags;
+    req.out = data;
+    req.out_len = flags & NDOB ? 0 : g->block_size;
+    return scsi_guest_do(g, &req, NULL);
+}
+
+/* Without data, WRITE SAME writes zeroes; with some, that. */
+static void test_write_same(void)
+{
+    static const uint8_t opcodes[] = { WRITE_SAME_10, WRITE_SAME_16 };
+    ScsiGuest *g = start(file_new(SIZE), "", STOP);
+
+    for (int i = 0; i < ARRAY_SIZE(opcodes); i++) {
+        write_bytes(g, 0, 64, 'o');
+        assert_good(write_same(g, opcodes[i], 8, 8, NDOB, 0));
+        assert_bytes(g, 0, 8, 'o');
+        assert_bytes(g, 8, 8, 0);
+        assert_bytes(g, 16, 8, 'o');
+        assert_good(write_same(g, opcodes[i], 24, 8, 0, 0));
+        assert_bytes(g, 24, 8, 0);
+        assert_good(write_same(g, opcodes[i], 40, 8, 0, 's'));
+        assert_bytes(g, 32, 8, 'o');
+        assert_bytes(g, 40, 8, 's');
+        assert_bytes(g, 48, 8, 'o');
+        assert_scsi(write_same(g, opcodes[i], 0, 0, NDOB, 0),
+                    S_INVALID_FIELD);
+        assert_scsi(write_same(g, opcodes[i], SIZE / 512 - 1, 2, NDOB, 0),
+                    S_OUT_OF_RANGE);
+    }
+    scsi_guest_stop(g);
+}
+
+/* More than 4 GiB: that is not taken modulo 4 GiB. */
+static void test_write_same_large(void)
+{
+    const uint64_t size = 8 * GiB + MiB;
+    const char *file = file_new(size);
+    ScsiGuest *g = start(file, "", STOP BLOCK_4K);
+    uint64_t end = 4 * GiB / 4096;
+
+    /* Beyond what 4 GiB and a bit are modulo 4 GiB */
+    write_bytes(g, 1, 1, 'l');
+    write_bytes(g, end - 1, 4, 'l');
+    assert_good(write_same(g, WRITE_SAME_16, 0, end + 1, 0, 0));
+    assert_bytes(g, 1, 1, 0);
+    assert_bytes(g, end - 1, 2, 0);
+    assert_bytes(g, end + 1, 2, 'l');
+    write_bytes(g, end - 1, 4, 'l');
+    assert_good(write_same(g, WRITE_SAME_16, 0, end, NDOB, 0));
+    assert_bytes(g, end - 1, 1, 0);
+    assert_bytes(g, end, 3, 'l');
+    scsi_guest_stop(g);
+}
+
+/*
+ * Data that is not zero, for more than 1 TiB: the number of sectors does not
+ * become negative.  The drive fails soon, so that it does not take long.
+ */
+static void test_write_same_huge(void)
+{
+    g_autofree char *args = g_strdup_printf(
+        "-blockdev driver=null-co,node-name=null,size=%" PRIu64
+        ",read-zeroes=on -blockdev driver=blkdebug,node-name=disk,image=null,"
+        "inject-error.0.event=none,inject-error.0.iotype=write,"
+        "inject-error.0.errno=5,inject-error.0.sector=8192", 4 * TiB);
+    ScsiGuest *g = scsi_guest_start(&(ScsiGuestOptions) {
+        .vm.no_image = true,
+        .vm.args = args,
+        .vm.device = "werror=report" BLOCK_4K,
+        .block_size = 4096,
+    });
+
+    /* If it were negative, nothing would be written, or with a crash. */
+    assert_scsi(write_same(g, WRITE_SAME_16, 0, TiB / 4096 + 1, 0, 'h'),
+                SCSI_SENSE(ABORTED_COMMAND, 0x0006));
+    assert_scsi(write_same(g, WRITE_SAME_16, 0, 2 * (TiB / 4096) + 1, 0, 'h'),
+                SCSI_SENSE(ABORTED_COMMAND, 0x0006));
+    assert_good(write_same(g, WRITE_SAME_16, 0, 100, 0, 'h'));
+    scsi_guest_stop(g);
+}
+
+/* The guest has more data, or room, than its command asks for. */
+static void test_excess(void)
+{
+    const uint64_t last = SIZE / 512 - 8;
+    ScsiGuest *g = start(file_new(SIZE), "", STOP);
+    g_autofree uint8_t *data = g_malloc(16 * 512);
+
+    memset(data, 'x', 16 * 512);
+    for (unsigned segments = 1; segments < 20; segments += 3) {
+        ScsiRequest req = scsi_rw(g, WRITE_16, 64, 8);
+
+        write_bytes(g, 64, 16, 'o');
+        req.out = data;
+        req.out_len = 16 * 512;
+        req.segments = segments;
+        assert_good(scsi_guest_do(g, &req, NULL));
+        g_assert_cmpuint(g->last.residual, ==, 0);
+        assert_bytes(g, 64, 8, 'x');
+        assert_bytes(g, 72, 8, 'o');
+
+        req = scsi_rw(g, READ_16, 64, 8);
+        req.in_len = 16 * 512;
+        req.segments = segments;
+        scsi_guest_queue(g, &req);
+        qtest_memset(g->qts, req.data_addr, 0x55, req.in_len);
+        scsi_guest_kick(g);
+        assert_good(scsi_guest_wait(g, &req));
+        g_assert_cmpuint(g->last.residual, ==, 0);
+        g_assert_cmphex(qtest_readb(g->qts, req.data_addr + 4095), ==, 'x');
+        g_assert_cmphex(qtest_readb(g->qts, req.data_addr + 4096), ==, 0x55);
+        scsi_guest_free(g, &req);
+
+        /* Over the end of the disk */
+        req = scsi_rw(g, WRITE_16, last, 8);
+        req.out_len = 16 * 512;
+        req.segments = segments;
+        assert_good(scsi_guest_do(g, &req, NULL));
+        req = scsi_rw(g, READ_16, last, 8);
+        req.in_len = 16 * 512;
+        req.segments = segments;
+        assert_good(scsi_guest_do(g, &req, NULL));
+    }
+    scsi_guest_stop(g);
+}
+
+/* The host fails it, and it is repeated. */
+static void fail_and_repeat(ScsiGuest *g, ScsiRequest *req)
+{
+    scsi_guest_queue(g, req);
+    scsi_guest_kick(g);
+    zoned_guest_await_stop(&g->vm);
+    zoned_guest_cont(&g->vm);
+    assert_good(scsi_guest_wait(g, req));
+    g_assert_cmpuint(g->last.residual, ==, 0);
+    scsi_guest_free(g, req);
+}
+
+static void test_repeat(void)
+{
+    ScsiGuest *g = start(file_new(SIZE),
+                         ",inject-error.0.event=none,"
+                         "inject-error.0.iotype=write,inject-error.0.errno=28,"
+                         "inject-error.0.once=on,inject-error.0.sector=8,"
+                         "inject-error.1.event=none,"
+                         "inject-error.1.iotype=read,inject-error.1.errno=5,"
+                         "inject-error.1.once=on,inject-error.1.sector=8",
+                         STOP);
+    ScsiRequest req = scsi_rw(g, WRITE_16, 8, 8);
+    g_autofree uint8_t *data = g_malloc(req.out_len);
+
+    memset(data, 'r', req.out_len);
+    req.out = data;
+    fail_and_repeat(g, &req);
+    req = scsi_rw(g, READ_16, 8, 8);
+    fail_and_repeat(g, &req);
+    assert_bytes(g, 8, 8, 'r');
+    assert_bytes(g, 16, 8, 0);
+    scsi_guest_stop(g);
+}
+
+/* What is written stays as it is when the flush behind it is repeated. */
+static void test_repeat_flush(void)
+{
+    ScsiGuest *g = start(file_new(SIZE),
+                         ",inject-error.0.event=none,"
+                         "inject-error.0.iotype=flush,inject-error.0.errno=5,"
+                         "inject-error.0.once=on", STOP);
+    ScsiRequest req = scsi_rw(g, WRITE_16, 8, 8);
+    g_autofree uint8_t *data = g_malloc(req.out_len);
+
+    memset(data, 'f', req.out_len);
+    req.out = data;
+    req.cdb[1] = FUA;
+    fail_and_repeat(g, &req);
+    assert_bytes(g, 0, 8, 0);
+    assert_bytes(g, 8, 8, 'f');
+    assert_bytes(g, 16, 16, 0);
+    scsi_guest_stop(g);
+}
+
 int main(int argc, char **argv)
 {
     if (!zoned_guest_init(&argc, &argv)) {
         return g_test_run();
     }
+
+    scsi_guest_add_test("scsi-disk-plain/write-same", test_write_same);
+    scsi_guest_add_test("scsi-disk-plain/write-same-large",
+                        test_write_same_large);
+    scsi_guest_add_test("scsi-disk-plain/write-same-huge",
+                        test_write_same_huge);
+    scsi_guest_add_test("scsi-disk-plain/excess", test_excess);
+    scsi_guest_add_test("scsi-disk-plain/repeat", test_repeat);
+    scsi_guest_add_test("scsi-disk-plain/repeat-flush", test_repeat_flush);
+
     return g_test_run();
 }
