@@ -158,6 +158,7 @@ class Run:
             disk=settings.get('disk', ''), format=settings.get('format', ''),
             file=settings.get('file', ''),
             qemu=tuple(shlex.split(settings.get('qemu', ''))),
+            parameters=settings.get('parameters', ''),
             says=settings.get('says', ''),
             variables=f'CUT={cut}\nSEED={random.randrange(1, 1 << 31)}\n',
             timeout=int(settings.get('seconds', self.args.timeout)),

@@ -11,8 +11,8 @@ SCENARIOS = PARTS / 'scenarios'
 
 # What the lines `# NAME: VALUE` of a file can say, of all its steps or above
 # one of them; and what only the file can.
-SETTINGS = ('device', 'disk', 'qemu', 'says', 'image', 'format', 'file',
-            'there', 'seconds')
+SETTINGS = ('device', 'disk', 'qemu', 'parameters', 'says', 'image', 'format',
+            'file', 'there', 'seconds')
 OF_FILE = ('kernel', 'needs', 'minutes')
 SETTING = re.compile(rf'# ({"|".join([*SETTINGS, *OF_FILE, "run", "only"])}): '
                      r'(.*)')

@@ -152,6 +152,7 @@ class Boot(NamedTuple):
     format: str = ''                # what the image is in
     file: str = ''                  # options of its node, if it is no file
     qemu: Tuple[str, ...] = ()      # more arguments of QEMU
+    parameters: str = ''            # more of the kernel's
     says: str = ''                  # what QEMU may print, a regular expression
     variables: str = ''             # more of them for the script
     timeout: float = 180
@@ -246,7 +247,8 @@ class Machine:
         # The check is whether a timer ticks in time, and panics if a busy host
         # does not let it.
         parameters = ['console=ttyS0 panic=-1 no_timer_check',
-                      *['nokaslr'] * self.gdb, self.kernel.parameters]
+                      *['nokaslr'] * self.gdb, self.kernel.parameters,
+                      boot.parameters]
         return [
             str(self.programs / 'qemu-system-x86_64'), '-machine', 'q35',
             '-accel', 'tcg', '-cpu', 'max', '-smp', '2', '-m', '768',

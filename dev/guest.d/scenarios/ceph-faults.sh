@@ -6,6 +6,8 @@
 # needs: cluster
 # seconds: 300
 # file: driver=rbd,pool=rbd,image=faults,conf=../../../../cluster/ceph.conf,exclusive-lock=on
+# run: ceph-faults
+# run: nvme-ceph-faults device=nvme parameters=nvme_core.io_timeout=4294967
 
 MIB=$((1024 * 1024))
 
@@ -30,6 +32,8 @@ stop_load() {
 }
 
 # Without a timeout, who writes waits.
+#
+# only: ceph-faults
 guest_dead() {
     load_btrfs
     for word in "an OSD dies" "it comes back" "all of it dies" "all comes back" \
@@ -42,6 +46,7 @@ guest_dead() {
     stop_load
 }
 
+# only: ceph-faults
 meanwhile_dead() {
     hear "an OSD dies"
     check "kill an OSD" cluster kill osd.1
@@ -63,6 +68,7 @@ meanwhile_dead() {
     wait_end
 }
 
+# only: ceph-faults
 host_again() {
     check "a new image" new_image faults -o size=2G -o zone_size=32M
 }
@@ -71,6 +77,7 @@ host_again() {
 # no cache in the client: what that could not write, it forgets.
 #
 # disk: file.cache.direct=on
+# only: ceph-faults
 # device: virtio-blk-stop
 # qemu: -global virtio-blk-device.rerror=stop
 # says: rbd request failed: .*Connection timed out
@@ -93,6 +100,7 @@ stopped() {
     wait_event STOP
 }
 
+# only: ceph-faults
 meanwhile_timeout() {
     hear "there is no answer"
     check "kill all" cluster kill all
@@ -108,6 +116,29 @@ meanwhile_timeout() {
     wait_room
     qmp cont
     hear "all is well"
+    go_on
+    wait_end
+}
+
+# Linux gives up on what an NVMe disk does not do in half a minute, if it is not told
+# to wait longer.
+#
+# only: nvme-ceph-faults
+guest_wait() {
+    load_btrfs
+    sleep 2
+    tell_host "the cluster stops"
+    sleep 2
+    stop_load
+    equal "Linux has waited" "" "$(dmesg | grep -i 'nvme.*timeout')"
+}
+
+# only: nvme-ceph-faults
+meanwhile_wait() {
+    hear "the cluster stops"
+    check "stop it" cluster stop
+    sleep 40
+    check "start it again" cluster start
     go_on
     wait_end
 }
