@@ -2,7 +2,6 @@
 """Disks on a cluster: contestants for dev/bench."""
 
 import json
-import re
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +10,7 @@ from typing import Dict, Sequence
 from ceph_cluster import POOL, Client, Cluster, environment
 from measure import Disk, measure
 from project import BASE_VERSION, BUILD
+from qemu_io import QemuIo
 
 BUILT = BUILD / f'{BASE_VERSION}-rbd'
 
@@ -53,21 +53,9 @@ def requests(disk: Rbd, commands: Sequence[str]) -> Dict[str, int]:
                         encoding='utf-8')
         node = f'driver={disk.driver},' + disk.below(
             'file.', disk.client._replace(conf=conf))
-        with subprocess.Popen(
-                [BUILT / 'bin' / 'qemu-io', '--image-opts', node], text=True,
-                env=environment(), stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE) as process:
-            assert process.stdin and process.stdout
-            # The last line is the answer to the last command.
-            process.stdin.write('\n'.join([*commands, 'length\n']))
-            process.stdin.flush()
-            while not re.search(r'> [\d.]+ [KMG]iB$',
-                                process.stdout.readline()):
-                assert process.poll() is None
-            asked = counters(socket)
-            process.stdin.close()
-            process.stdout.read()
-    return asked
+        with QemuIo(BUILT / 'bin' / 'qemu-io', node, environment()) as shell:
+            shell.tell(*commands)
+            return counters(socket)
 
 
 def counters(socket: Path) -> Dict[str, int]:
