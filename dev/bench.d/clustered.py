@@ -54,7 +54,8 @@ def requests(disk: Rbd, commands: Sequence[str]) -> Dict[str, int]:
         node = f'driver={disk.driver},' + disk.below(
             'file.', disk.client._replace(conf=conf))
         with QemuIo(BUILT / 'bin' / 'qemu-io', node, environment()) as shell:
-            shell.tell(*commands)
+            said = shell.tell(*commands)
+            assert 'failed' not in said, said
             return counters(socket)
 
 
