@@ -130,7 +130,7 @@ guest_wait() {
     tell_host "the cluster stops"
     sleep 2
     stop_load
-    equal "Linux has waited" "" "$(dmesg | grep -i 'nvme.*timeout')"
+    equal "Linux has waited" "" "$(dmesg | grep 'nvme nvme.* timeout')"
 }
 
 # only: nvme-ceph-faults
