@@ -7,6 +7,7 @@
 # seconds: 300
 # file: driver=rbd,pool=rbd,image=faults,conf=../../../../cluster/ceph.conf,exclusive-lock=on
 # run: ceph-faults
+# run: ceph-faults-cache
 # run: nvme-ceph-faults device=nvme parameters=nvme_core.io_timeout=4294967
 
 MIB=$((1024 * 1024))
@@ -73,16 +74,8 @@ host_again() {
     check "a new image" new_image faults -o size=2G -o zone_size=32M
 }
 
-# With one, requests fail; the VM stops then, and the guest does not see it. There is
-# no cache in the client: what that could not write, it forgets.
-#
-# disk: file.cache.direct=on
-# only: ceph-faults
-# device: virtio-blk-stop
-# qemu: -global virtio-blk-device.rerror=stop
-# says: rbd request failed: .*Connection timed out
-# file: driver=rbd,pool=rbd,image=faults,conf=timeout.conf,exclusive-lock=on
-guest_timeout() {
+# stop_twice: with one, requests fail; the VM stops then, and the guest does not see it
+stop_twice() {
     load_btrfs
     sleep 2
     tell_host "there is no answer"
@@ -93,6 +86,29 @@ guest_timeout() {
     stop_load
 }
 
+# A write fails itself if there is no cache in the client.
+#
+# disk: file.cache.direct=on
+# only: ceph-faults
+# device: virtio-blk-stop
+# qemu: -global virtio-blk-device.rerror=stop
+# says: rbd request failed: .*Connection timed out
+# file: driver=rbd,pool=rbd,image=faults,conf=timeout.conf,exclusive-lock=on
+guest_timeout() {
+    stop_twice
+}
+
+# With one, it has been completed, and a flush fails.
+#
+# only: ceph-faults-cache
+# device: virtio-blk-stop
+# qemu: -global virtio-blk-device.rerror=stop
+# says: rbd request failed: .*Connection timed out
+# file: driver=rbd,pool=rbd,image=faults,conf=timeout.conf,exclusive-lock=on
+guest_cached() {
+    stop_twice
+}
+
 # stopped: the VM is, as its disk has an error
 stopped() {
     wait_event BLOCK_IO_ERROR
@@ -100,8 +116,8 @@ stopped() {
     wait_event STOP
 }
 
-# only: ceph-faults
-meanwhile_timeout() {
+# begin_again: the cluster does, and has room again
+begin_again() {
     hear "there is no answer"
     check "kill all" cluster kill all
     go_on
@@ -118,6 +134,16 @@ meanwhile_timeout() {
     hear "all is well"
     go_on
     wait_end
+}
+
+# only: ceph-faults
+meanwhile_timeout() {
+    begin_again
+}
+
+# only: ceph-faults-cache
+meanwhile_cached() {
+    begin_again
 }
 
 # Linux gives up on what an NVMe disk does not do in half a minute, if it is not told

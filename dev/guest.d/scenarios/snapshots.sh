@@ -5,7 +5,7 @@
 # image: disk.qcow2
 # format: qcow2
 # run: snapshots TARGET=disk.qcow2
-# run: ceph-snapshots needs=cluster file=driver=rbd,pool=rbd,image=snapshots,conf=../../../../cluster/ceph.conf TARGET=rbd:rbd/snapshots:conf=../../../../cluster/ceph.conf
+# run: ceph-snapshots needs=cluster seconds=500 file=driver=rbd,pool=rbd,image=snapshots,conf=../../../../cluster/ceph.conf TARGET=rbd:rbd/snapshots:conf=../../../../cluster/ceph.conf
 
 host_create() {
     [ "$TARGET" = disk.qcow2 ] || check "no image of before" \
@@ -90,7 +90,11 @@ meanwhile_load() {
 
 host_agree() {
     check "qemu-img check" qemu-img check -f qcow2 "$TARGET"
-    image=driver=zoned,file.driver=qcow2,file.file.filename=$TARGET
+    case $TARGET in
+    rbd:*) below=driver=rbd,file.file.pool=rbd,file.file.image=snapshots,file.file.conf=${TARGET##*=} ;;
+    *) below=filename=$TARGET ;;
+    esac
+    image=driver=zoned,file.driver=qcow2,file.file.$below
     check "qemu-img check of the disk in it" qemu-img check --image-opts "$image"
     equal "qemu-io reports the guest's zones" "$(power_cycled <saved/table)" \
         "$(qemu-io --image-opts -r -c 'zrp 0 64' "$image" | zone_table)"
