@@ -59,6 +59,10 @@ DEVICES: Dict[str, Device] = {
     'scsi-512e': Device(
         ('virtio-scsi-pci', 'scsi-hd,drive=disk,physical_block_size=4096'),
         '/dev/sda'),
+    'scsi-lsi': Device(('lsi53c895a', 'scsi-hd,drive=disk'), '/dev/sda'),
+    'scsi-megasas': Device(('megasas', 'scsi-hd,drive=disk'), '/dev/sda'),
+    'scsi-pvscsi': Device(('pvscsi', 'scsi-hd,drive=disk'), '/dev/sda'),
+    'scsi-usb': Device(('qemu-xhci', 'usb-storage,drive=disk'), '/dev/sda'),
     'scsi-stop': Device(
         ('virtio-scsi-pci', 'scsi-hd,drive=disk,werror=stop'), '/dev/sda'),
     'nvme': Device(

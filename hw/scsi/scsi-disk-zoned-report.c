@@ -44,6 +44,7 @@ typedef struct SCSIZoneReport {
     uint32_t room;          /* zones that the guest's buffer has room for */
     uint64_t nr_matching;   /* zones that have passed the filter */
     uint32_t nr_listed;     /* zones in the guest's buffer */
+    uint32_t sent;          /* bytes that are there, or in @buf */
     bool counting;          /* nothing goes to the guest yet */
     bool counted;           /* @nr_matching is final */
     bool header_sent;
@@ -179,27 +180,68 @@ static bool has_all(const SCSIZoneReport *p)
 
 static void scsi_zone_report_next(SCSIZoneReport *p);
 
+static void scsi_zone_report_later(SCSIZoneReport *p);
+
+/*
+ * What is asked for is longer than the list: the rest is zeroes, as with other
+ * commands of the disk.  (A transfer that ends early is nothing that all HBAs,
+ * or their drivers, know how to handle.)  Prepares so much of them as fits.
+ */
+static void put_zeroes(SCSIZoneReport *p)
+{
+    p->len = MIN(sizeof(p->buf), p->r.req.cmd.xfer - p->sent);
+    memset(p->buf, 0, p->len);
+    p->sent += p->len;
+}
+
+static void write_guest(SCSIZoneReport *p, uint32_t offset, const void *buf,
+                        uint32_t len)
+{
+    const MemTxAttrs attrs = { .memory = true };
+
+    dma_buf_read_at(buf, offset, len, p->r.req.sg, attrs);
+}
+
 /* @p->buf holds @p->len bytes of zones, behind the room for a header. */
 static void send_to_list(SCSIZoneReport *p)
 {
-    const MemTxAttrs attrs = { .memory = true };
-    uint32_t end = HEADER_SIZE + p->nr_listed * DESCRIPTOR_SIZE;
+    uint32_t xfer = p->r.req.cmd.xfer;
 
-    dma_buf_read_at(p->buf + HEADER_SIZE, end - p->len, p->len, p->r.req.sg,
-                    attrs);
-    if (!has_all(p)) {
-        scsi_zone_report_next(p);
+    if (!p->header_sent) {
+        uint32_t end = HEADER_SIZE + p->nr_listed * DESCRIPTOR_SIZE;
+
+        write_guest(p, end - p->len, p->buf + HEADER_SIZE, p->len);
+        if (!has_all(p)) {
+            scsi_zone_report_next(p);
+            return;
+        }
+        describe_list(p, p->buf);
+        write_guest(p, 0, p->buf, MIN(HEADER_SIZE, xfer));
+        p->header_sent = true;
+        p->sent = MIN(end, xfer);
+    }
+    if (p->sent < xfer) {
+        put_zeroes(p);
+        write_guest(p, p->sent - p->len, p->buf, p->len);
+    }
+    if (p->sent < xfer) {
+        scsi_zone_report_later(p);
         return;
     }
-    describe_list(p, p->buf);
-    dma_buf_read_at(p->buf, 0, MIN(HEADER_SIZE, p->r.req.cmd.xfer),
-                    p->r.req.sg, attrs);
-    p->r.req.residual -= MIN(end, p->r.req.cmd.xfer);
+    p->r.req.residual = 0;
     p->active = false;
     scsi_req_complete(&p->r.req, GOOD);
 }
 
-/* The same where the HBA takes what is in a buffer, and asks for more */
+/* Gives what is in the buffer to the HBA, which comes back for more. */
+static void send_buffer(SCSIZoneReport *p)
+{
+    p->active = false;
+    p->r.req.retry = false;
+    scsi_req_data(&p->r.req, p->len);
+}
+
+/* The same as send_to_list() where the HBA has no list */
 static void send_piecewise(SCSIZoneReport *p)
 {
     if (p->counting) {
@@ -222,12 +264,14 @@ static void send_piecewise(SCSIZoneReport *p)
         describe_list(p, p->buf);
         p->len = MIN(p->len + HEADER_SIZE, p->r.req.cmd.xfer);
     }
-    p->active = false;
-    p->r.req.retry = false;
+    p->sent += p->len;
+    if (p->len == 0) {
+        put_zeroes(p);
+    }
     if (p->len == 0) {
         scsi_req_complete(&p->r.req, GOOD);
     } else {
-        scsi_req_data(&p->r.req, p->len);
+        send_buffer(p);
     }
 }
 
@@ -245,7 +289,9 @@ static void scsi_zone_report_batch(void *opaque)
          */
         p->active = false;
     } else {
-        take_zones(p);
+        if (!p->header_sent || !has_all(p)) {
+            take_zones(p);
+        }
         if (p->r.req.sg) {
             send_to_list(p);
         } else {
@@ -254,6 +300,20 @@ static void scsi_zone_report_batch(void *opaque)
     }
     scsi_req_unref(&p->r.req);
     blk_dec_in_flight(blk);
+}
+
+/*
+ * If the next batch were asked for where one has been got, which may be in the
+ * coroutine of that, all that follow could be done in one go, and nothing else
+ * meanwhile.
+ */
+static void scsi_zone_report_later(SCSIZoneReport *p)
+{
+    p->active = true;
+    scsi_req_retry(&p->r.req);
+    scsi_req_ref(&p->r.req);
+    blk_inc_in_flight(p->r.req.dev->conf.blk);
+    aio_bh_schedule_oneshot(p->r.req.ctx, scsi_zone_report_batch, p);
 }
 
 static void scsi_zone_report_cb(void *opaque, int ret)
@@ -270,13 +330,8 @@ static void scsi_zone_report_cb(void *opaque, int ret)
         scsi_req_unref(&p->r.req);
         return;
     }
-    /*
-     * If the next batch were asked for from here, which may be the coroutine of
-     * this one, all that follow could be done in one go, and nothing else
-     * meanwhile.
-     */
-    blk_inc_in_flight(p->r.req.dev->conf.blk);
-    aio_bh_schedule_oneshot(p->r.req.ctx, scsi_zone_report_batch, p);
+    scsi_zone_report_later(p);
+    scsi_req_unref(&p->r.req);
 }
 
 static void scsi_zone_report_next(SCSIZoneReport *p)
@@ -350,11 +405,16 @@ static void scsi_zone_report_read_data(SCSIRequest *req)
         scsi_req_retry(req);
         return;
     }
-    if (p->header_sent && has_all(p)) {
+    if (!p->header_sent || !has_all(p)) {
+        scsi_zone_report_next(p);
+    } else if (req->sg) {
+        scsi_zone_report_later(p);
+    } else if (p->sent < req->cmd.xfer) {
+        put_zeroes(p);
+        send_buffer(p);
+    } else {
         scsi_req_complete(req, GOOD);
-        return;
     }
-    scsi_zone_report_next(p);
 }
 
 static uint8_t *scsi_zone_report_get_buf(SCSIRequest *req)
@@ -370,6 +430,7 @@ static void scsi_zone_report_save(QEMUFile *f, SCSIRequest *req)
     qemu_put_be64(f, p->offset);
     qemu_put_be64(f, p->nr_matching);
     qemu_put_be32(f, p->nr_listed);
+    qemu_put_be32(f, p->sent);
     qemu_put_byte(f, p->counting);
     qemu_put_byte(f, p->counted);
     qemu_put_byte(f, p->header_sent);
@@ -385,6 +446,7 @@ static void scsi_zone_report_load(QEMUFile *f, SCSIRequest *req)
     p->offset = qemu_get_be64(f);
     p->nr_matching = qemu_get_be64(f);
     p->nr_listed = qemu_get_be32(f);
+    p->sent = MIN(qemu_get_be32(f), req->cmd.xfer);
     p->counting = qemu_get_byte(f);
     p->counted = qemu_get_byte(f);
     p->header_sent = qemu_get_byte(f);
