@@ -48,8 +48,8 @@ static uint64_t zone_length(const SCSIZoneMgmt *p)
 static void manage_next(SCSIZoneMgmt *p);
 
 /*
- * Nothing is done behind the back of who has stopped the VM, to migrate it, say.
- * It is begun anew when the VM goes on: scsi_req_retry() was called.
+ * Nothing is done behind the back of who has stopped the VM, to migrate it,
+ * say.  It is begun anew when the VM goes on: scsi_req_retry() was called.
  */
 static bool leave_if_stopped(SCSIZoneMgmt *p)
 {

@@ -1,9 +1,8 @@
 /*
  * A guest that sends commands to a SCSI disk, zoned or not, by hand
  *
- * Every command is sent as the test says it, however wrong, through virtio-scsi.
- * What a test calls sector has 512 bytes, and what it calls block is one of the
- * disk.
+ * Every command is sent as the test says it, however wrong, by virtio-scsi.  A
+ * sector has 512 bytes; a block is one of the disk.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -94,7 +93,7 @@ typedef struct ScsiGuest {
     QVirtQueue *events;
     uint32_t block_size;
     ScsiResult last;            /* of the request that was waited for */
-    bool done[SCSI_MAX_QUEUE];  /* the requests whose first descriptors these are */
+    bool done[SCSI_MAX_QUEUE];  /* requests, by their first descriptors */
 } ScsiGuest;
 
 /* Fields that are 0 or NULL have the usual meaning. */

@@ -150,8 +150,8 @@ static void test_start(void)
         Z_NR * ZONE - 1,
     };
     static const uint64_t beyond[] = {
-        Z_NR * ZONE, Z_NR * ZONE + 1, 1ull << 32, 1ull << 55, 1ull << 63,
-        UINT64_MAX,
+        UINT64_MAX, 1ull << 63, 1ull << 55, 1ull << 32, Z_NR * ZONE + 1,
+        Z_NR * ZONE,
     };
     ScsiGuest *g = scsi_guest_start_conditions();
 
