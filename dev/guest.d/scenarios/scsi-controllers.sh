@@ -57,10 +57,17 @@ guest_lsi() {
     behind lsi53c895a 20
 }
 
+# A command without data is one for an ordinary disk, too. (The first one after a
+# reset says that there was one.)
+#
 # device: scsi-megasas
+# qemu: -drive if=none,id=plain,driver=null-co,read-zeroes=on,size=1M -device scsi-hd,drive=plain
 guest_megasas() {
     driver megaraid_sas
     behind megasas 30
+    modprobe sg
+    sg_raw /dev/sdb 00 00 00 00 00 00
+    check "megasas: an ordinary disk is ready" sg_raw /dev/sdb 00 00 00 00 00 00
 }
 
 # device: scsi-pvscsi
