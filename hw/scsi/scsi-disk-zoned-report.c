@@ -20,6 +20,9 @@
 /* Zones that are got, and go to the guest, at once */
 #define ZONES_PER_BATCH 64
 
+/* As often zeroes for the guest are written at once, a buffer of them */
+#define ZEROES_PER_BATCH 16
+
 /* What SAME says of the zones in a list */
 enum {
     ZONES_MAY_DIFFER = 0,
@@ -220,7 +223,7 @@ static void send_to_list(SCSIZoneReport *p)
         p->header_sent = true;
         p->sent = MIN(end, xfer);
     }
-    if (p->sent < xfer) {
+    for (int i = 0; i < ZEROES_PER_BATCH && p->sent < xfer; i++) {
         put_zeroes(p);
         write_guest(p, p->sent - p->len, p->buf, p->len);
     }
