@@ -31,14 +31,14 @@ static char *file_new(uint64_t size)
     return path;
 }
 
-/* A disk in a file that fails as rules of blkdebug say */
-static ScsiGuest *start(const char *file, const char *rules,
-                        const char *device)
+/* A disk in a file of that format that fails as rules of blkdebug say */
+static ScsiGuest *start_format(const char *format, const char *file,
+                               const char *rules, const char *device)
 {
     g_autofree char *args = g_strdup_printf(
         "-blockdev driver=blkdebug,node-name=file,image.driver=file,"
-        "image.filename=%s%s -blockdev driver=raw,node-name=disk,file=file",
-        file, rules);
+        "image.filename=%s%s -blockdev driver=%s,node-name=disk,file=file",
+        file, rules, format);
     const char *block = strstr(device, "logical_block_size=");
 
     return scsi_guest_start(&(ScsiGuestOptions) {
@@ -47,6 +47,12 @@ static ScsiGuest *start(const char *file, const char *rules,
         .vm.device = device,
         .block_size = block ? atoi(strchr(block, '=') + 1) : 512,
     });
+}
+
+static ScsiGuest *start(const char *file, const char *rules,
+                        const char *device)
+{
+    return start_format("raw", file, rules, device);
 }
 
 static void write_bytes(ScsiGuest *g, uint64_t lba, uint32_t blocks,
@@ -241,16 +247,24 @@ static void test_repeat(void)
     scsi_guest_stop(g);
 }
 
-/* What is written stays as it is when the flush behind it is repeated. */
+/*
+ * What is written stays as it is when the flush behind it is repeated.  The
+ * format is one without FUA, so that there is such a flush; all blocks are there.
+ */
 static void test_repeat_flush(void)
 {
-    ScsiGuest *g = start(file_new(SIZE),
-                         ",inject-error.0.event=none,"
-                         "inject-error.0.iotype=flush,inject-error.0.errno=5,"
-                         "inject-error.0.once=on", STOP);
-    ScsiRequest req = scsi_rw(g, WRITE_16, 8, 8);
-    g_autofree uint8_t *data = g_malloc(req.out_len);
+    const char *file = file_new(SIZE);
+    g_autofree uint8_t *data = NULL;
+    ScsiRequest req;
+    ScsiGuest *g;
 
+    g_assert_true(mkimg(file, "qcow2 -o preallocation=metadata", SIZE / MiB));
+    g = start_format("qcow2", file,
+                     ",inject-error.0.event=none,"
+                     "inject-error.0.iotype=flush,inject-error.0.errno=5,"
+                     "inject-error.0.once=on", STOP);
+    req = scsi_rw(g, WRITE_16, 8, 8);
+    data = g_malloc(req.out_len);
     memset(data, 'f', req.out_len);
     req.out = data;
     req.cdb[1] = FUA;
