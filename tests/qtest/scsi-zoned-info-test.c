@@ -199,7 +199,7 @@ static uint8_t mode_parameter(ScsiGuest *g)
 
 static void test_mode(void)
 {
-    ScsiGuest *g = scsi_guest_start_usual(STOP);
+    ScsiGuest *g = scsi_guest_start_usual(STOP ",dpofua=off");
     ScsiRequest req = scsi_command(MODE_SENSE, 0, 64);
     uint8_t buf[64];
 
@@ -220,7 +220,7 @@ static void test_mode(void)
     g = scsi_guest_start(&(ScsiGuestOptions) {
         .vm.image = zoned_image_new(SCSI_IMAGE_OPTIONS, IMAGE_SIZE),
         .vm.node = ",read-only=on",
-        .vm.device = STOP,
+        .vm.device = STOP ",dpofua=off",
     });
     g_assert_cmphex(mode_parameter(g), ==, 0x80);
     scsi_guest_stop(g);
