@@ -249,7 +249,7 @@ static void test_repeat(void)
 
 /*
  * What is written stays as it is when the flush behind it is repeated.  The
- * format is one without FUA, so that there is such a flush; all blocks are there.
+ * format has no FUA, so that there is such a flush; all blocks are there.
  */
 static void test_repeat_flush(void)
 {
