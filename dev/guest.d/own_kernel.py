@@ -41,13 +41,18 @@ BUILT_IN = {
 # What can be a module
 VIRTIO = {'VIRTIO_PCI': 'a virtio disk', 'VIRTIO_BLK': 'a virtio disk'}
 NVME = {'BLK_DEV_NVME': 'an NVMe disk'}
+SCSI = {'VIRTIO_PCI': 'a SCSI disk', 'SCSI_VIRTIO': 'a SCSI disk',
+        'BLK_DEV_SD': 'a SCSI disk'}
 FILE_SYSTEMS = {'zonefs': 'ZONEFS_FS', 'btrfs': 'BTRFS_FS', 'f2fs': 'F2FS_FS',
                 'xfs': 'XFS_FS', 'ext4': 'EXT4_FS'}
 OTHERS = {'virtio_pci': 'VIRTIO_PCI', 'virtio_blk': 'VIRTIO_BLK',
           'nvme': 'BLK_DEV_NVME', 'dm_zoned': 'DM_ZONED',
           'null_blk': 'BLK_DEV_NULL_BLK', 'scsi_debug': 'SCSI_DEBUG',
           'sd_mod': 'BLK_DEV_SD', 'nvmet': 'NVME_TARGET',
-          'nvme_loop': 'NVME_TARGET_LOOP'}
+          'nvme_loop': 'NVME_TARGET_LOOP', 'virtio_scsi': 'SCSI_VIRTIO',
+          'sg': 'CHR_DEV_SG', 'usb_storage': 'USB_STORAGE',
+          'xhci_pci': 'USB_XHCI_PCI', 'sym53c8xx': 'SCSI_SYM53C8XX_2',
+          'megaraid_sas': 'MEGARAID_SAS', 'vmw_pvscsi': 'VMWARE_PVSCSI'}
 OPTION_OF = {**FILE_SYSTEMS, **OTHERS}
 
 # virtio-blk has zones since
@@ -161,7 +166,8 @@ class OwnKernel(Kernel):
         drivers = {OPTION_OF[name]: f'what it is to do ({name})'
                    for name in asked}
         for device in devices:
-            drivers.update(NVME if device == 'nvme' else VIRTIO)
+            drivers.update(NVME if device == 'nvme' else
+                           SCSI if device.startswith('scsi') else VIRTIO)
         lines = []
         for option, purpose in {**BUILT_IN, **drivers}.items():
             value = self.config.of(option)
@@ -213,5 +219,5 @@ class OwnKernel(Kernel):
             return f'no {name}: CONFIG_{OPTION_OF[name]}{modules}'
         devices = sorted({device.name for device in DEVICES.values()})
         return f'no disk ({" or ".join(devices)}): CONFIG_BLK_DEV_ZONED, ' \
-            f'CONFIG_VIRTIO_PCI, CONFIG_VIRTIO_BLK, CONFIG_BLK_DEV_NVME' \
-            f'{modules}'
+            f'CONFIG_VIRTIO_PCI, CONFIG_VIRTIO_BLK, CONFIG_BLK_DEV_NVME, ' \
+            f'CONFIG_SCSI_VIRTIO, CONFIG_BLK_DEV_SD{modules}'
