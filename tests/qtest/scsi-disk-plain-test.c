@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
+#include "libqos/libqos-pc.h"
 #include "scsi-zoned-guest.h"
 
 #define NDOB 0x01
@@ -275,6 +276,73 @@ static void test_repeat_flush(void)
     scsi_guest_stop(g);
 }
 
+/* What megasas is told by, and what it says when that is not done */
+#define MFI_IQP 0x40
+#define MFI_LD_READ 1
+#define MFI_LD_WRITE 2
+#define MFI_PD_SCSI_IO 4
+#define MFI_PENDING 0xff
+
+typedef struct Megasas {
+    QOSState *qs;
+    QPCIDevice *pci;
+    QPCIBar bar;
+    uint64_t frame;
+} Megasas;
+
+/* Sends a frame that has no data and no list of memory: its SCSI status */
+static uint8_t megasas_do(Megasas *m, uint8_t frame_cmd, uint8_t blocks,
+                          const uint8_t *cdb, uint8_t cdb_len)
+{
+    uint8_t frame[4096] = { frame_cmd, 0, MFI_PENDING };
+
+    frame[6] = cdb_len;
+    frame[16] = blocks;
+    memcpy(&frame[32], cdb, cdb_len);
+    qtest_memwrite(m->qs->qts, m->frame, frame, sizeof(frame));
+    qpci_io_writel(m->pci, m->bar, MFI_IQP, m->frame);
+    while (qtest_readb(m->qs->qts, m->frame + 2) == MFI_PENDING) {
+        qtest_clock_step(m->qs->qts, 1000);
+    }
+    return qtest_readb(m->qs->qts, m->frame + 3);
+}
+
+/*
+ * Commands without data, and such as should have some and do not: who lists no
+ * memory gets nothing, and QEMU goes on.
+ */
+static void test_no_list(void)
+{
+    static const uint8_t ready[6] = { TEST_UNIT_READY };
+    static const uint8_t cdbs[][10] = {
+        { READ_10, [8] = 1 }, { WRITE_10, [8] = 1 }, { WRITE_10, FUA, [8] = 1 },
+        { READ_6 }, { INQUIRY, [4] = 36 }, { WRITE_SAME_10, [8] = 1 },
+        { UNMAP, [8] = 24 }, { MODE_SELECT_10, [8] = 8 },
+    };
+    Megasas m = {
+        .qs = qtest_pc_boot("-machine pc -nodefaults -device megasas,addr=4 "
+                            "-blockdev driver=null-co,node-name=disk,size=1048576,"
+                            "read-zeroes=on -device scsi-hd,drive=disk"),
+    };
+
+    m.pci = qpci_device_find(m.qs->pcibus, QPCI_DEVFN(4, 0));
+    g_assert_nonnull(m.pci);
+    qpci_device_enable(m.pci);
+    m.bar = qpci_iomap(m.pci, 0, NULL);
+    m.frame = guest_alloc(&m.qs->alloc, 4096);
+
+    g_assert_cmphex(megasas_do(&m, MFI_PD_SCSI_IO, 0, ready, 6), ==, GOOD);
+    for (int i = 0; i < ARRAY_SIZE(cdbs); i++) {
+        megasas_do(&m, MFI_PD_SCSI_IO, 0, cdbs[i], 10);
+        megasas_do(&m, MFI_LD_READ, i, cdbs[i], 0);
+        megasas_do(&m, MFI_LD_WRITE, i, cdbs[i], 0);
+    }
+    g_assert_cmphex(megasas_do(&m, MFI_PD_SCSI_IO, 0, ready, 6), ==, GOOD);
+
+    g_free(m.pci);
+    qtest_shutdown(m.qs);
+}
+
 int main(int argc, char **argv)
 {
     if (!zoned_guest_init(&argc, &argv)) {
@@ -289,6 +357,9 @@ int main(int argc, char **argv)
     scsi_guest_add_test("scsi-disk-plain/excess", test_excess);
     scsi_guest_add_test("scsi-disk-plain/repeat", test_repeat);
     scsi_guest_add_test("scsi-disk-plain/repeat-flush", test_repeat_flush);
+    if (qtest_has_device("megasas")) {
+        qtest_add_func("scsi-disk-plain/no-list", test_no_list);
+    }
 
     return g_test_run();
 }
