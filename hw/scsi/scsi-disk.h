@@ -77,7 +77,6 @@ struct SCSIDiskState {
      */
     uint16_t rotation_rate;
     bool migrate_emulated_scsi_request;
-    bool is_zoned;      /* the drive is host-managed, and shown so */
     struct BlockConfZones *zones; /* NULL: there are none, or not yet */
 };
 
