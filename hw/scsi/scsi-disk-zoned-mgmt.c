@@ -80,15 +80,42 @@ static void manage_next_later(SCSIZoneMgmt *p)
     aio_bh_schedule_oneshot(p->r.req.ctx, manage_next_bh, p);
 }
 
+static void complete_all(SCSIZoneMgmt *p)
+{
+    p->active = false;
+    scsi_req_complete(&p->r.req, GOOD);
+}
+
 static void complete_one(SCSIZoneMgmt *p)
 {
     p->offset = p->all ? p->end : p->offset + zone_length(p);
     if (p->offset < p->end) {
         manage_next_later(p);
     } else {
-        p->active = false;
-        scsi_req_complete(&p->r.req, GOOD);
+        complete_all(p);
     }
+}
+
+/* Asks for the zone at @p->offset; @cb has the caller's reference. */
+static void ask_for_zone(SCSIZoneMgmt *p, BlockCompletionFunc *cb)
+{
+    p->nr_zones = 1;
+    p->r.req.aiocb = blk_aio_zone_report(p->r.req.dev->conf.blk, p->offset,
+                                         &p->nr_zones, &p->zone, cb, p);
+}
+
+/*
+ * To be called by what was given to ask_for_zone().  Returns false if the zone
+ * is not known, and the request is completed or will be begun anew.
+ */
+static bool has_got_zone(SCSIZoneMgmt *p, int ret)
+{
+    p->r.req.aiocb = NULL;
+    if (ret == 0 && p->nr_zones == 0) {
+        ret = -EIO;
+    }
+    p->active = ret == 0;
+    return !scsi_disk_req_check_error(&p->r, ret, false);
 }
 
 /* Where ZBC has nothing against what is refused by ZNS, as by the node */
@@ -121,13 +148,8 @@ static void scsi_zone_condition_cb(void *opaque, int ret)
 {
     SCSIZoneMgmt *p = opaque;
 
-    p->r.req.aiocb = NULL;
-    if (ret == 0 && p->nr_zones == 0) {
-        ret = -EIO;
-    }
-    p->active = ret == 0;
-    if (scsi_disk_req_check_error(&p->r, ret, false)) {
-        /* It is completed, or will be begun anew. */
+    if (!has_got_zone(p, ret)) {
+        /* There is no more to be done. */
     } else if (is_no_change(p->op, p->zone.state)) {
         complete_one(p);
     } else if (is_refused(p->zone.state)) {
@@ -147,10 +169,7 @@ static void ask_for_condition(SCSIZoneMgmt *p)
         scsi_req_unref(&p->r.req);
         return;
     }
-    p->nr_zones = 1;
-    p->r.req.aiocb = blk_aio_zone_report(p->r.req.dev->conf.blk, p->offset,
-                                         &p->nr_zones, &p->zone,
-                                         scsi_zone_condition_cb, p);
+    ask_for_zone(p, scsi_zone_condition_cb);
 }
 
 static void scsi_zone_mgmt_cb(void *opaque, int ret)
@@ -190,18 +209,12 @@ static void scsi_only_zone_cb(void *opaque, int ret)
 {
     SCSIZoneMgmt *p = opaque;
 
-    p->r.req.aiocb = NULL;
-    if (ret == 0 && p->nr_zones == 0) {
-        ret = -EIO;
-    }
-    p->active = ret == 0;
-    if (scsi_disk_req_check_error(&p->r, ret, false)) {
-        /* It is completed, or will be begun anew. */
+    if (!has_got_zone(p, ret)) {
+        /* There is no more to be done. */
     } else if (bdrv_zone_op_selects(p->op, p->zone.state)) {
         manage_next_later(p);
     } else {
-        p->active = false;
-        scsi_req_complete(&p->r.req, GOOD);
+        complete_all(p);
     }
     scsi_req_unref(&p->r.req);
 }
@@ -215,10 +228,7 @@ static void manage_only_zone(SCSIZoneMgmt *p)
     p->active = true;
     scsi_req_retry(&p->r.req);
     scsi_req_ref(&p->r.req);
-    p->nr_zones = 1;
-    p->r.req.aiocb = blk_aio_zone_report(p->r.req.dev->conf.blk, 0,
-                                         &p->nr_zones, &p->zone,
-                                         scsi_only_zone_cb, p);
+    ask_for_zone(p, scsi_only_zone_cb);
 }
 
 static void manage_all(SCSIZoneMgmt *p)
