@@ -35,8 +35,19 @@ typedef struct SCSIZonedOpcode {
     uint8_t usage[MAX_CDB];
 } SCSIZonedOpcode;
 
-/* There is no UNMAP: space comes back when a zone is reset. */
+/*
+ * There is no UNMAP: space comes back when a zone is reset.  Every command is
+ * looked up here; those that are sent most are in front.
+ */
 static const SCSIZonedOpcode opcodes[] = {
+    { NO_SERVICE_ACTION, {
+        READ_16, 0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff
+    } },
+    { NO_SERVICE_ACTION, {
+        WRITE_16, 0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff
+    } },
     { NO_SERVICE_ACTION, { TEST_UNIT_READY } },
     { NO_SERVICE_ACTION, { REQUEST_SENSE, 0x01, 0, 0, 0xff } },
     { NO_SERVICE_ACTION, { FORMAT_UNIT, 0x30 } },
@@ -74,14 +85,6 @@ static const SCSIZonedOpcode opcodes[] = {
     { NO_SERVICE_ACTION, { RELEASE_10, 0x03 } },
     { NO_SERVICE_ACTION, {
         MODE_SENSE_10, 0x08, 0xff, 0, 0, 0, 0, 0xff, 0xff
-    } },
-    { NO_SERVICE_ACTION, {
-        READ_16, 0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        0xff, 0xff, 0xff
-    } },
-    { NO_SERVICE_ACTION, {
-        WRITE_16, 0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        0xff, 0xff, 0xff
     } },
     { NO_SERVICE_ACTION, {
         WRITE_VERIFY_16, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
