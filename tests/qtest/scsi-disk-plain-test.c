@@ -9,7 +9,6 @@
 #include "libqos/libqos-pc.h"
 #include "scsi-zoned-guest.h"
 
-#define NDOB 0x01
 #define FUA 0x08
 #define SIZE (1 * MiB)
 
@@ -80,19 +79,6 @@ static void assert_bytes(ScsiGuest *g, uint64_t lba, uint32_t blocks,
     }
 }
 
-static uint32_t write_same(ScsiGuest *g, uint8_t opcode, uint64_t lba,
-                           uint32_t blocks, uint8_t flags, uint8_t byte)
-{
-    ScsiRequest req = scsi_rw(g, opcode, lba, blocks);
-    g_autofree uint8_t *data = g_malloc(g->block_size);
-
-    memset(data, byte, g->block_size);
-    req.cdb[1] = flags;
-    req.out = data;
-    req.out_len = flags & NDOB ? 0 : g->block_size;
-    return scsi_guest_do(g, &req, NULL);
-}
-
 /* Without data, WRITE SAME writes zeroes; with some, that. */
 static void test_write_same(void)
 {
@@ -101,19 +87,19 @@ static void test_write_same(void)
 
     for (int i = 0; i < ARRAY_SIZE(opcodes); i++) {
         write_bytes(g, 0, 64, 'o');
-        assert_good(write_same(g, opcodes[i], 8, 8, NDOB, 0));
+        assert_good(scsi_same(g, opcodes[i], 8, 8, NDOB, 0));
         assert_bytes(g, 0, 8, 'o');
         assert_bytes(g, 8, 8, 0);
         assert_bytes(g, 16, 8, 'o');
-        assert_good(write_same(g, opcodes[i], 24, 8, 0, 0));
+        assert_good(scsi_same(g, opcodes[i], 24, 8, 0, 0));
         assert_bytes(g, 24, 8, 0);
-        assert_good(write_same(g, opcodes[i], 40, 8, 0, 's'));
+        assert_good(scsi_same(g, opcodes[i], 40, 8, 0, 's'));
         assert_bytes(g, 32, 8, 'o');
         assert_bytes(g, 40, 8, 's');
         assert_bytes(g, 48, 8, 'o');
-        assert_scsi(write_same(g, opcodes[i], 0, 0, NDOB, 0),
+        assert_scsi(scsi_same(g, opcodes[i], 0, 0, NDOB, 0),
                     S_INVALID_FIELD);
-        assert_scsi(write_same(g, opcodes[i], SIZE / 512 - 1, 2, NDOB, 0),
+        assert_scsi(scsi_same(g, opcodes[i], SIZE / 512 - 1, 2, NDOB, 0),
                     S_OUT_OF_RANGE);
     }
     scsi_guest_stop(g);
@@ -130,12 +116,12 @@ static void test_write_same_large(void)
     /* Beyond what 4 GiB and a bit are modulo 4 GiB */
     write_bytes(g, 1, 1, 'l');
     write_bytes(g, end - 1, 4, 'l');
-    assert_good(write_same(g, WRITE_SAME_16, 0, end + 1, 0, 0));
+    assert_good(scsi_same(g, WRITE_SAME_16, 0, end + 1, 0, 0));
     assert_bytes(g, 1, 1, 0);
     assert_bytes(g, end - 1, 2, 0);
     assert_bytes(g, end + 1, 2, 'l');
     write_bytes(g, end - 1, 4, 'l');
-    assert_good(write_same(g, WRITE_SAME_16, 0, end, NDOB, 0));
+    assert_good(scsi_same(g, WRITE_SAME_16, 0, end, NDOB, 0));
     assert_bytes(g, end - 1, 1, 0);
     assert_bytes(g, end, 3, 'l');
     scsi_guest_stop(g);
@@ -160,11 +146,11 @@ static void test_write_same_huge(void)
     });
 
     /* If it were negative, nothing would be written, or with a crash. */
-    assert_scsi(write_same(g, WRITE_SAME_16, 0, TiB / 4096 + 1, 0, 'h'),
+    assert_scsi(scsi_same(g, WRITE_SAME_16, 0, TiB / 4096 + 1, 0, 'h'),
                 SCSI_SENSE(ABORTED_COMMAND, 0x0006));
-    assert_scsi(write_same(g, WRITE_SAME_16, 0, 2 * (TiB / 4096) + 1, 0, 'h'),
+    assert_scsi(scsi_same(g, WRITE_SAME_16, 0, 2 * (TiB / 4096) + 1, 0, 'h'),
                 SCSI_SENSE(ABORTED_COMMAND, 0x0006));
-    assert_good(write_same(g, WRITE_SAME_16, 0, 100, 0, 'h'));
+    assert_good(scsi_same(g, WRITE_SAME_16, 0, 100, 0, 'h'));
     scsi_guest_stop(g);
 }
 
@@ -276,6 +262,61 @@ static void test_repeat_flush(void)
     scsi_guest_stop(g);
 }
 
+/* The flush in front of a read with FUA is repeated with it. */
+static void test_repeat_read(void)
+{
+    ScsiGuest *g = start(file_new(SIZE),
+                         ",inject-error.0.event=none,"
+                         "inject-error.0.iotype=flush,inject-error.0.errno=5,"
+                         "inject-error.0.once=on", STOP);
+    ScsiRequest req = scsi_rw(g, WRITE_16, 8, 8);
+
+    /* There must be something to be flushed. */
+    assert_good(scsi_guest_do(g, &req, NULL));
+    req = scsi_rw(g, READ_16, 8, 8);
+    req.cdb[1] = FUA;
+    fail_and_repeat(g, &req);
+    zoned_guest_assert_stat(&g->vm, "flush_operations", 1);
+    scsi_guest_stop(g);
+}
+
+/* ZBC OUT has no data: where others have its length, it has a count. */
+static void test_no_zones(void)
+{
+    ScsiGuest *g = start(file_new(SIZE), "", STOP);
+    ScsiRequest req = scsi_zbc_out(OPEN, 0, UINT16_MAX, 0);
+
+    assert_scsi(scsi_guest_do(g, &req, NULL), S_INVALID_OPCODE);
+    scsi_guest_stop(g);
+}
+
+/* The disk goes, and comes back, amid commands of many parts. */
+static void test_unplug(void)
+{
+    ScsiGuest *g = start(file_new(16 * MiB), "", STOP);
+
+    for (int i = 0; i < 20; i++) {
+        ScsiRequest req[16];
+        g_autofree uint8_t *data = g_malloc0(512);
+
+        data[0] = 'u';
+        for (int j = 0; j < ARRAY_SIZE(req); j++) {
+            req[j] = scsi_rw(g, WRITE_SAME_16, 0, 16 * MiB / 512);
+            req[j].out = data;
+            req[j].out_len = 512;
+            scsi_guest_queue(g, &req[j]);
+        }
+        scsi_guest_kick(g);
+        g_usleep(i * 500);
+        qtest_qmp_assert_success(g->qts, "{ 'execute': 'device_del',"
+                                 " 'arguments': { 'id': 'sd' } }");
+        qtest_qmp_eventwait(g->qts, "DEVICE_DELETED");
+        scsi_guest_plug(g);
+        scsi_guest_setup(g);
+    }
+    scsi_guest_stop(g);
+}
+
 /* What megasas is told by, and what it says when that is not done */
 #define MFI_IQP 0x40
 #define MFI_LD_READ 1
@@ -321,8 +362,9 @@ static void test_no_list(void)
     };
     Megasas m = {
         .qs = qtest_pc_boot("-machine pc -nodefaults -device megasas,addr=4 "
-                            "-blockdev driver=null-co,node-name=disk,size=1048576,"
-                            "read-zeroes=on -device scsi-hd,drive=disk"),
+                            "-blockdev driver=null-co,node-name=disk,"
+                            "size=1048576,read-zeroes=on "
+                            "-device scsi-hd,drive=disk"),
     };
 
     m.pci = qpci_device_find(m.qs->pcibus, QPCI_DEVFN(4, 0));
@@ -357,6 +399,9 @@ int main(int argc, char **argv)
     scsi_guest_add_test("scsi-disk-plain/excess", test_excess);
     scsi_guest_add_test("scsi-disk-plain/repeat", test_repeat);
     scsi_guest_add_test("scsi-disk-plain/repeat-flush", test_repeat_flush);
+    scsi_guest_add_test("scsi-disk-plain/repeat-read", test_repeat_read);
+    scsi_guest_add_test("scsi-disk-plain/no-zones", test_no_zones);
+    scsi_guest_add_test("scsi-disk-plain/unplug", test_unplug);
     if (qtest_has_device("megasas")) {
         qtest_add_func("scsi-disk-plain/no-list", test_no_list);
     }

@@ -137,6 +137,14 @@ void scsi_guest_end(ScsiGuest *g)
     g_free(g);
 }
 
+void scsi_guest_plug(ScsiGuest *g)
+{
+    qtest_qmp_assert_success(
+        g->qts, "{ 'execute': 'device_add', 'arguments': {"
+        " 'driver': 'scsi-hd', 'id': 'sd', 'bus': 'hba.0', 'scsi-id': 0,"
+        " 'lun': 0, 'drive': 'disk', 'werror': 'stop', 'rerror': 'stop' } }");
+}
+
 void scsi_guest_stop(ScsiGuest *g)
 {
     zoned_guest_assert_works(&g->vm);
@@ -420,6 +428,19 @@ uint32_t scsi_op_count(ScsiGuest *g, uint8_t action, uint64_t lba,
 {
     ScsiRequest req = scsi_zbc_out(action, lba, count, 0);
 
+    return scsi_guest_do(g, &req, NULL);
+}
+
+uint32_t scsi_same(ScsiGuest *g, uint8_t opcode, uint64_t lba, uint32_t blocks,
+                   uint8_t flags, uint8_t byte)
+{
+    ScsiRequest req = scsi_rw(g, opcode, lba, blocks);
+    g_autofree uint8_t *data = g_malloc(g->block_size);
+
+    memset(data, byte, g->block_size);
+    req.cdb[1] = flags;
+    req.out = data;
+    req.out_len = flags & NDOB ? 0 : g->block_size;
     return scsi_guest_do(g, &req, NULL);
 }
 

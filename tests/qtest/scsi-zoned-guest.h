@@ -125,6 +125,9 @@ ScsiGuest *scsi_guest_start_image(const char *options, const char *size,
 /* Sets up the HBA, also after a reset of the machine; takes unit attentions */
 void scsi_guest_setup(ScsiGuest *g);
 
+/* Plugs a disk in again that was unplugged. */
+void scsi_guest_plug(ScsiGuest *g);
+
 /* Ends the VM; the first asserts that it works. */
 void scsi_guest_stop(ScsiGuest *g);
 void scsi_guest_end(ScsiGuest *g);
@@ -170,6 +173,14 @@ ScsiRequest scsi_command(uint8_t opcode, size_t out_len, size_t in_len);
 /* The usual commands, which all return a status */
 uint32_t scsi_write(ScsiGuest *g, uint64_t lba, uint32_t blocks);
 uint32_t scsi_read(ScsiGuest *g, uint64_t lba, uint32_t blocks);
+
+/*
+ * WRITE SAME (@opcode) with a block of @byte; none with NDOB in @flags, which
+ * are those of byte 1 of the command
+ */
+#define NDOB 0x01
+uint32_t scsi_same(ScsiGuest *g, uint8_t opcode, uint64_t lba, uint32_t blocks,
+                   uint8_t flags, uint8_t byte);
 uint32_t scsi_op(ScsiGuest *g, uint8_t action, uint64_t lba);
 uint32_t scsi_op_count(ScsiGuest *g, uint8_t action, uint64_t lba,
                        uint16_t count);

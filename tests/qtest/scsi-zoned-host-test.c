@@ -22,7 +22,6 @@
 #define S_NO_MEDIUM SCSI_SENSE(NOT_READY, 0x3a00)
 
 #define FUA 0x08
-#define NDOB 0x01
 
 /* Zones of one page each */
 #define MANY_ZONE 8
@@ -734,11 +733,7 @@ static void test_unplug(void)
         qtest_qmp_assert_success(g->qts, "{ 'execute': 'device_del',"
                                  " 'arguments': { 'id': 'sd' } }");
         qtest_qmp_eventwait(g->qts, "DEVICE_DELETED");
-        qtest_qmp_assert_success(
-            g->qts, "{ 'execute': 'device_add', 'arguments': {"
-            " 'driver': 'scsi-hd', 'id': 'sd', 'bus': 'hba.0', 'scsi-id': 0,"
-            " 'lun': 0, 'drive': 'disk', 'werror': 'stop',"
-            " 'rerror': 'stop' } }");
+        scsi_guest_plug(g);
         scsi_guest_setup(g);
     }
     assert_clean(g);

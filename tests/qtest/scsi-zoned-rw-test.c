@@ -371,23 +371,8 @@ static void test_large_blocks(void)
     scsi_guest_stop(g);
 }
 
-/* WRITE SAME with one block of data; none with NDOB */
-static uint32_t write_same(ScsiGuest *g, uint8_t opcode, uint64_t lba,
-                           uint32_t blocks, uint8_t flags, uint8_t byte)
-{
-    ScsiRequest req = scsi_rw(g, opcode, lba, blocks);
-    g_autofree uint8_t *data = g_malloc(g->block_size);
-
-    memset(data, byte, g->block_size);
-    req.cdb[1] = flags;
-    req.out = data;
-    req.out_len = flags & 1 ? 0 : g->block_size;
-    return scsi_guest_do(g, &req, NULL);
-}
-
 static const uint8_t write_sames[] = { WRITE_SAME_10, WRITE_SAME_16 };
 
-#define NDOB 0x01
 #define UNMAP_BIT 0x08
 
 static void test_write_same(void)
@@ -397,47 +382,47 @@ static void test_write_same(void)
     for (int i = 0; i < ARRAY_SIZE(write_sames); i++) {
         uint8_t op = write_sames[i];
 
-        assert_good(write_same(g, op, SEQ, 8, 0, 's'));
+        assert_good(scsi_same(g, op, SEQ, 8, 0, 's'));
         scsi_assert_zone(g, SEQ, IOPEN, SEQ + 8);
         assert_bytes(g, READ_16, SEQ, 8, 's');
-        assert_good(write_same(g, op, SEQ + 8, 8, 0, 0));
+        assert_good(scsi_same(g, op, SEQ + 8, 8, 0, 0));
         scsi_assert_zone(g, SEQ, IOPEN, SEQ + 16);
-        assert_good(write_same(g, op, SEQ + 16, 8, NDOB, 0));
+        assert_good(scsi_same(g, op, SEQ + 16, 8, NDOB, 0));
         scsi_assert_zone(g, SEQ, IOPEN, SEQ + 24);
         assert_bytes(g, READ_16, SEQ + 8, 16, 0);
 
         /* The rules of writes */
-        assert_scsi(write_same(g, op, SEQ, 8, 0, 's'), S_UNALIGNED_WRITE);
-        assert_scsi(write_same(g, op, SEQ, 8, NDOB, 0), S_UNALIGNED_WRITE);
-        assert_scsi(write_same(g, op, SEQ + 25, 8, 0, 0), S_UNALIGNED_WRITE);
-        assert_scsi(write_same(g, op, SEQ + 24, ZONE, 0, 's'),
+        assert_scsi(scsi_same(g, op, SEQ, 8, 0, 's'), S_UNALIGNED_WRITE);
+        assert_scsi(scsi_same(g, op, SEQ, 8, NDOB, 0), S_UNALIGNED_WRITE);
+        assert_scsi(scsi_same(g, op, SEQ + 25, 8, 0, 0), S_UNALIGNED_WRITE);
+        assert_scsi(scsi_same(g, op, SEQ + 24, ZONE, 0, 's'),
                     S_WRITE_BOUNDARY);
-        assert_scsi(write_same(g, op, SEQ + 24, ZONE, NDOB, 0),
+        assert_scsi(scsi_same(g, op, SEQ + 24, ZONE, NDOB, 0),
                     S_WRITE_BOUNDARY);
-        assert_scsi(write_same(g, op, SEQ - 1, 2, 0, 's'), S_WRITE_BOUNDARY);
-        assert_scsi(write_same(g, op, CAPACITY - 1, 2, 0, 's'),
+        assert_scsi(scsi_same(g, op, SEQ - 1, 2, 0, 's'), S_WRITE_BOUNDARY);
+        assert_scsi(scsi_same(g, op, CAPACITY - 1, 2, 0, 's'),
                     S_OUT_OF_RANGE);
         scsi_assert_zone(g, SEQ, IOPEN, SEQ + 24);
-        assert_good(write_same(g, op, SEQ + 24, ZONE - 24, 0, 's'));
+        assert_good(scsi_same(g, op, SEQ + 24, ZONE - 24, 0, 's'));
         scsi_assert_zone(g, SEQ, FULL, NO_WP);
-        assert_field(g, write_same(g, op, SEQ, 8, 0, 's'), 2, -1);
-        assert_field(g, write_same(g, op, SEQ, 8, NDOB, 0), 2, -1);
+        assert_field(g, scsi_same(g, op, SEQ, 8, 0, 's'), 2, -1);
+        assert_field(g, scsi_same(g, op, SEQ, 8, NDOB, 0), 2, -1);
 
         /* Conventional zones */
-        assert_good(write_same(g, op, ZONE - 4, 8, 0, 'c'));
+        assert_good(scsi_same(g, op, ZONE - 4, 8, 0, 'c'));
         assert_bytes(g, READ_16, ZONE - 4, 8, 'c');
-        assert_good(write_same(g, op, ZONE - 4, 4, NDOB, 0));
+        assert_good(scsi_same(g, op, ZONE - 4, 4, NDOB, 0));
         assert_bytes(g, READ_16, ZONE - 4, 4, 0);
         assert_bytes(g, READ_16, ZONE, 4, 'c');
 
         /* What there is not */
-        assert_field(g, write_same(g, op, 0, 8, UNMAP_BIT, 0), 1, 3);
-        assert_field(g, write_same(g, op, 0, 8, UNMAP_BIT | NDOB, 0), 1, 3);
-        assert_scsi(write_same(g, op, 0, 0, 0, 0), S_INVALID_FIELD);
-        assert_scsi(write_same(g, op, 0, 0, NDOB, 0), S_INVALID_FIELD);
-        assert_scsi(write_same(g, op, 0, 8, 0x02, 0), S_INVALID_FIELD);
-        assert_scsi(write_same(g, op, 0, 8, 0x04, 0), S_INVALID_FIELD);
-        assert_scsi(write_same(g, op, 0, 8, 0x10, 0), S_INVALID_FIELD);
+        assert_field(g, scsi_same(g, op, 0, 8, UNMAP_BIT, 0), 1, 3);
+        assert_field(g, scsi_same(g, op, 0, 8, UNMAP_BIT | NDOB, 0), 1, 3);
+        assert_scsi(scsi_same(g, op, 0, 0, 0, 0), S_INVALID_FIELD);
+        assert_scsi(scsi_same(g, op, 0, 0, NDOB, 0), S_INVALID_FIELD);
+        assert_scsi(scsi_same(g, op, 0, 8, 0x02, 0), S_INVALID_FIELD);
+        assert_scsi(scsi_same(g, op, 0, 8, 0x04, 0), S_INVALID_FIELD);
+        assert_scsi(scsi_same(g, op, 0, 8, 0x10, 0), S_INVALID_FIELD);
         assert_good(scsi_op(g, RESET, SEQ));
     }
     scsi_assert_usable(g);
@@ -447,11 +432,11 @@ static void test_write_same(void)
     for (int i = 0; i < ARRAY_SIZE(write_sames); i++) {
         uint8_t op = write_sames[i];
 
-        assert_scsi(write_same(g, op, Z_READ_ONLY * ZONE + Z_DATA, 8, 0, 1),
+        assert_scsi(scsi_same(g, op, Z_READ_ONLY * ZONE + Z_DATA, 8, 0, 1),
                     S_ZONE_READ_ONLY);
-        assert_scsi(write_same(g, op, Z_READ_ONLY * ZONE + Z_DATA, 8, NDOB, 0),
+        assert_scsi(scsi_same(g, op, Z_READ_ONLY * ZONE + Z_DATA, 8, NDOB, 0),
                     S_ZONE_READ_ONLY);
-        assert_scsi(write_same(g, op, Z_OFFLINE * ZONE, 8, 0, 1),
+        assert_scsi(scsi_same(g, op, Z_OFFLINE * ZONE, 8, 0, 1),
                     S_ZONE_OFFLINE);
     }
     scsi_guest_stop(g);
@@ -468,35 +453,35 @@ static void test_write_same_limit(void)
         uint8_t op = write_sames[i];
         int field = op == WRITE_SAME_10 ? 7 : 10;
 
-        assert_good(write_same(g, op, zone, limit, 0, 'm'));
+        assert_good(scsi_same(g, op, zone, limit, 0, 'm'));
         scsi_assert_zone(g, zone, IOPEN, zone + limit);
         assert_bytes(g, READ_16, zone, limit, 'm');
-        assert_good(write_same(g, op, zone + limit, limit, NDOB, 0));
+        assert_good(scsi_same(g, op, zone + limit, limit, NDOB, 0));
         scsi_assert_zone(g, zone, FULL, NO_WP);
-        assert_field(g, write_same(g, op, 2 * zone, limit + 1, 0, 'm'), field,
+        assert_field(g, scsi_same(g, op, 2 * zone, limit + 1, 0, 'm'), field,
                      -1);
-        assert_field(g, write_same(g, op, 2 * zone, limit + 1, NDOB, 0), field,
+        assert_field(g, scsi_same(g, op, 2 * zone, limit + 1, NDOB, 0), field,
                      -1);
-        assert_field(g, write_same(g, op, 0, limit + 1, 0, 'm'), field, -1);
-        assert_scsi(write_same(g, op, 0, UINT16_MAX, 0, 'm'), S_OUT_OF_RANGE);
+        assert_field(g, scsi_same(g, op, 0, limit + 1, 0, 'm'), field, -1);
+        assert_scsi(scsi_same(g, op, 0, UINT16_MAX, 0, 'm'), S_OUT_OF_RANGE);
         scsi_assert_zone(g, 2 * zone, EMPTY, 2 * zone);
         assert_good(scsi_op(g, RESET, zone));
     }
     scsi_guest_stop(g);
 
     g = scsi_guest_start_image("zone_size=1M", "4M", STOP BLOCK_4K);
-    assert_good(write_same(g, WRITE_SAME_16, 0, limit / 8, 0, 'm'));
-    assert_field(g, write_same(g, WRITE_SAME_16, 256, limit / 8 + 1, 0, 'm'),
+    assert_good(scsi_same(g, WRITE_SAME_16, 0, limit / 8, 0, 'm'));
+    assert_field(g, scsi_same(g, WRITE_SAME_16, 256, limit / 8 + 1, 0, 'm'),
                  10, -1);
     scsi_guest_stop(g);
 
     g = scsi_guest_start_usual(STOP BLOCK_512E);
-    assert_scsi(write_same(g, WRITE_SAME_16, SEQ, 1, 0, 'm'),
+    assert_scsi(scsi_same(g, WRITE_SAME_16, SEQ, 1, 0, 'm'),
                 S_UNALIGNED_WRITE);
-    assert_scsi(write_same(g, WRITE_SAME_16, SEQ, 12, NDOB, 0),
+    assert_scsi(scsi_same(g, WRITE_SAME_16, SEQ, 12, NDOB, 0),
                 S_UNALIGNED_WRITE);
-    assert_good(write_same(g, WRITE_SAME_16, SEQ, 16, 0, 'm'));
-    assert_good(write_same(g, WRITE_SAME_16, 1, 3, 0, 'm'));
+    assert_good(scsi_same(g, WRITE_SAME_16, SEQ, 16, 0, 'm'));
+    assert_good(scsi_same(g, WRITE_SAME_16, 1, 3, 0, 'm'));
     scsi_guest_stop(g);
 }
 
@@ -584,8 +569,8 @@ static void test_format_read_only(void)
     req = scsi_command(FORMAT_UNIT, 4, 0);
     req.cdb[1] = 0x10;
     assert_scsi(scsi_guest_do(g, &req, NULL), S_WRITE_PROTECTED);
-    assert_scsi(write_same(g, WRITE_SAME_16, SEQ, 8, 0, 1), S_WRITE_PROTECTED);
-    assert_scsi(write_same(g, WRITE_SAME_16, SEQ, 8, NDOB, 0),
+    assert_scsi(scsi_same(g, WRITE_SAME_16, SEQ, 8, 0, 1), S_WRITE_PROTECTED);
+    assert_scsi(scsi_same(g, WRITE_SAME_16, SEQ, 8, NDOB, 0),
                 S_WRITE_PROTECTED);
     for (int i = 0; i < ARRAY_SIZE(writes); i++) {
         assert_scsi(rw(g, writes[i], SEQ, 8), S_WRITE_PROTECTED);
