@@ -30,17 +30,30 @@ def parse_address(address: str) -> Union[str, Tuple[str, int]]:
     return address
 
 
+def connect(where: Union[str, Tuple[str, int]]) -> socket.socket:
+    """To a host's port, or a socket file"""
+    if not isinstance(where, str):
+        return socket.create_connection(where, TIMEOUT)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(TIMEOUT)
+    try:
+        connection.connect(where)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
 class Monitor:
     """A connection."""
 
     def __init__(self, address: str) -> None:
-        where = parse_address(address)
-        kind = socket.AF_UNIX if isinstance(where, str) else socket.AF_INET
-        self._socket = socket.socket(kind, socket.SOCK_STREAM)
-        self._socket.settimeout(TIMEOUT)
         self._left = b''            # of what was received
         try:
-            self._socket.connect(where)
+            self._socket = connect(parse_address(address))
+        except OSError as error:
+            raise MonitorError(error.strerror or str(error)) from error
+        try:
             if 'QMP' not in self._receive():
                 raise MonitorError('this is no QMP monitor')
             answer, = self.run([('qmp_capabilities', {})])
