@@ -317,6 +317,37 @@ static void test_unplug(void)
     scsi_guest_stop(g);
 }
 
+/*
+ * The disk goes while an iothread takes many commands from a queue: it has
+ * found the disk for all of them before the first one is in the disk's list.
+ */
+static void test_unplug_queue(void)
+{
+    ScsiGuest *g = start(file_new(MiB), "", STOP);
+
+    for (int i = 0; i < 100; i++) {
+        ScsiRequest req[60];
+
+        for (int j = 0; j < ARRAY_SIZE(req); j++) {
+            req[j] = scsi_rw(g, READ_16, j, 1);
+            req[j].in_len = 512;
+            scsi_guest_queue(g, &req[j]);
+        }
+        qtest_qmp_send(g->qts, "{ 'execute': 'device_del',"
+                       " 'arguments': { 'id': 'sd' } }");
+        for (gint64 end = g_get_monotonic_time() + i * 10;
+             g_get_monotonic_time() < end; ) {
+            /* With less delay than g_usleep() has */
+        }
+        scsi_guest_kick(g);
+        qobject_unref(qtest_qmp_receive(g->qts));
+        qtest_qmp_eventwait(g->qts, "DEVICE_DELETED");
+        scsi_guest_plug(g);
+        scsi_guest_setup(g);
+    }
+    scsi_guest_stop(g);
+}
+
 /* What megasas is told by, and what it says when that is not done */
 #define MFI_IQP 0x40
 #define MFI_LD_READ 1
@@ -402,6 +433,7 @@ int main(int argc, char **argv)
     scsi_guest_add_test("scsi-disk-plain/repeat-read", test_repeat_read);
     scsi_guest_add_test("scsi-disk-plain/no-zones", test_no_zones);
     scsi_guest_add_test("scsi-disk-plain/unplug", test_unplug);
+    scsi_guest_add_test("scsi-disk-plain/unplug-queue", test_unplug_queue);
     if (qtest_has_device("megasas")) {
         qtest_add_func("scsi-disk-plain/no-list", test_no_list);
     }
