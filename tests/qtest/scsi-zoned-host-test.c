@@ -844,17 +844,10 @@ static void migrate_to_file(ScsiGuest *g, const char *path)
 static void migrate_from_file(ScsiGuest *g, const char *path)
 {
     g_autofree char *uri = g_strdup_printf("file:%s", path);
-    bool done;
 
     qtest_qmp_assert_success(g->qts, "{ 'execute': 'migrate-incoming',"
                              " 'arguments': { 'uri': %s } }", uri);
-    do {
-        QDict *status = qtest_qmp_assert_success_ref(
-            g->qts, "{ 'execute': 'query-status' }");
-
-        done = strcmp(qdict_get_str(status, "status"), "inmigrate");
-        qobject_unref(status);
-    } while (!done);
+    zoned_guest_wait_incoming(&g->vm);
 }
 
 /*

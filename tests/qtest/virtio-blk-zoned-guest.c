@@ -197,6 +197,19 @@ void zoned_guest_end(ZonedGuest *g)
     g_free(g);
 }
 
+void zoned_guest_wait_incoming(ZonedGuest *g)
+{
+    bool done;
+
+    do {
+        QDict *status = qtest_qmp_assert_success_ref(
+            g->qts, "{ 'execute': 'query-status' }");
+
+        done = strcmp(qdict_get_str(status, "status"), "inmigrate");
+        qobject_unref(status);
+    } while (!done);
+}
+
 void zoned_guest_stop(ZonedGuest *g)
 {
     zoned_guest_assert_works(g);

@@ -143,6 +143,9 @@ void zoned_guest_cont(ZonedGuest *g);
 /* QEMU gets 1 GiB of memory more than it has, and no more. */
 void zoned_guest_limit_memory(ZonedGuest *g);
 
+/* Waits until a migration to @g has ended. */
+void zoned_guest_wait_incoming(ZonedGuest *g);
+
 /* Ends the VM; the first asserts that it works. */
 void zoned_guest_stop(ZonedGuest *g);
 void zoned_guest_end(ZonedGuest *g);

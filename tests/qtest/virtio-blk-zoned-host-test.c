@@ -473,18 +473,9 @@ static void test_reset_device(void)
 
 static void migrate_to(ZonedGuest *from, ZonedGuest *to, const char *uri)
 {
-    bool done;
-
     qtest_qmp_assert_success(from->qts, "{ 'execute': 'migrate',"
                              " 'arguments': { 'uri': %s } }", uri);
-
-    do {
-        QDict *status = qtest_qmp_assert_success_ref(
-            to->qts, "{ 'execute': 'query-status' }");
-
-        done = strcmp(qdict_get_str(status, "status"), "inmigrate");
-        qobject_unref(status);
-    } while (!done);
+    zoned_guest_wait_incoming(to);
 }
 
 /* Requests that have stopped the VM are repeated where it goes on. */
