@@ -212,46 +212,59 @@ write_three() {
     blkzone close -o 32768 -c 1 "$DISK"
 }
 
+# as_left DEVICE: what a guest with another device has left, shown by this one
+as_left() {
+    equal "$1 reports the same" "$(power_cycled </saved/both)" \
+        "$(blkzone report "$DISK" | zone_table)"
+    equal "and has the same data" "$(cat /saved/both-sum)" \
+        "$(first_zone "$(cat /saved/both-blocks)")"
+}
+
+# first_zone N: of N times 64 KiB
+first_zone() {
+    dd if="$DISK" bs=64k count="$1" | sha256sum
+}
+
+# leave N: so many times 64 KiB are in the first zone
+leave() {
+    blkzone report "$DISK" | zone_table | save both
+    first_zone "$1" | save both-sum
+    echo "$1" | save both-blocks
+}
+
+# write_on N: behind N times 64 KiB that are in the first zone
+write_on() {
+    check "write on" dd if=/dev/urandom of="$DISK" bs=64k count=1 seek="$1" \
+        oflag=direct
+    leave $(($1 + 1))
+}
+
 # The same image behind each device
 #
 # image: both.zoned
 guest_one() {
     check "write on SCSI" write_three
-    blkzone report "$DISK" | zone_table | save both
-    dd if="$DISK" bs=64k count=3 | sha256sum | save both-sum
+    leave 3
 }
 
 # image: both.zoned
 # device: virtio-blk
 guest_two() {
-    equal "virtio-blk reports the same" "$(power_cycled </saved/both)" \
-        "$(blkzone report "$DISK" | zone_table)"
-    equal "and has the same data" "$(cat /saved/both-sum)" \
-        "$(dd if="$DISK" bs=64k count=3 | sha256sum)"
-    check "write on" dd if=/dev/urandom of="$DISK" bs=64k count=1 seek=3 oflag=direct
-    blkzone report "$DISK" | zone_table | save both
-    dd if="$DISK" bs=64k count=4 | sha256sum | save both-sum
+    as_left virtio-blk
+    write_on 3
 }
 
 # image: both.zoned
 # device: nvme
 guest_three() {
-    equal "NVMe reports the same" "$(power_cycled </saved/both)" \
-        "$(blkzone report "$DISK" | zone_table)"
-    equal "and has the same data" "$(cat /saved/both-sum)" \
-        "$(dd if="$DISK" bs=64k count=4 | sha256sum)"
-    check "write on" dd if=/dev/urandom of="$DISK" bs=64k count=1 seek=4 oflag=direct
-    blkzone report "$DISK" | zone_table | save both
-    dd if="$DISK" bs=64k count=5 | sha256sum | save both-sum
+    as_left NVMe
+    write_on 4
 }
 
 # image: both.zoned
 # device: scsi-512e
 guest_four() {
-    equal "SCSI reports the same" "$(power_cycled </saved/both)" \
-        "$(blkzone report "$DISK" | zone_table)"
-    equal "and has the same data" "$(cat /saved/both-sum)" \
-        "$(dd if="$DISK" bs=64k count=5 | sha256sum)"
+    as_left SCSI
     equal "with physical blocks of 4 KiB" "512 4096 4096" \
         "$(cat "$BLOCK/queue/logical_block_size" "$BLOCK/queue/physical_block_size" \
             "$BLOCK/queue/zone_write_granularity" | tr '\n' ' ' | sed 's/ $//')"
