@@ -88,6 +88,10 @@ const SCSIReqOps *scsi_disk_zoned_reqops(const uint8_t *cdb)
         return &scsi_disk_zoned_mgmt_reqops;
     case FORMAT_UNIT:
         return &scsi_disk_zoned_format_reqops;
+    case VERIFY_10:
+    case VERIFY_12:
+    case VERIFY_16:
+        return &scsi_disk_zoned_verify_reqops;
     default:
         return scsi_disk_zoned_has_opcode(cdb[0]) ?
                NULL : &scsi_zoned_invalid_opcode_reqops;

@@ -89,4 +89,7 @@ extern const SCSIReqOps scsi_disk_zoned_report_reqops;
 extern const SCSIReqOps scsi_disk_zoned_mgmt_reqops;
 extern const SCSIReqOps scsi_disk_zoned_format_reqops;
 
+/* scsi-disk-zoned-verify.c: VERIFY */
+extern const SCSIReqOps scsi_disk_zoned_verify_reqops;
+
 #endif /* HW_SCSI_DISK_ZONED_H */

@@ -485,26 +485,76 @@ static void test_write_same_limit(void)
     scsi_guest_stop(g);
 }
 
+static const uint8_t verifies[] = { VERIFY_10, VERIFY_12, VERIFY_16 };
+
+static uint32_t verify(ScsiGuest *g, uint8_t opcode, uint64_t lba,
+                       uint32_t blocks)
+{
+    ScsiRequest req = scsi_rw(g, opcode, lba, blocks);
+
+    req.out_len = 0;
+    return scsi_guest_do(g, &req, NULL);
+}
+
 static void test_verify(void)
 {
-    static const uint8_t opcodes[] = { VERIFY_10, VERIFY_12, VERIFY_16 };
     ScsiGuest *g = scsi_guest_start_usual(STOP);
 
-    for (int i = 0; i < ARRAY_SIZE(opcodes); i++) {
-        for (uint8_t bytchk = 0; bytchk < 4; bytchk++) {
-            ScsiRequest req = scsi_rw(g, opcodes[i], SEQ, 8);
+    for (int i = 0; i < ARRAY_SIZE(verifies); i++) {
+        uint8_t op = verifies[i];
+
+        for (uint8_t bytchk = 1; bytchk < 4; bytchk++) {
+            ScsiRequest req = scsi_rw(g, op, SEQ, 8);
 
             req.cdb[1] = bytchk << 1;
-            req.out_len = bytchk == 0 || bytchk == 2 ? 0 :
-                          bytchk == 3 ? 512 : req.out_len;
-            if (bytchk) {
-                assert_scsi(scsi_guest_do(g, &req, NULL), S_INVALID_FIELD);
-            } else {
-                assert_good(scsi_guest_do(g, &req, NULL));
-            }
+            req.out_len = bytchk == 2 ? 0 : bytchk == 3 ? 512 : req.out_len;
+            assert_field(g, scsi_guest_do(g, &req, NULL), 1, 2);
         }
+        assert_good(verify(g, op, SEQ, 8));
+        assert_good(verify(g, op, SEQ, 0));
+        assert_good(verify(g, op, SEQ, CAPACITY - SEQ));
+        assert_good(verify(g, op, CAPACITY, 0));
+        assert_good(verify(g, op, 0, SEQ));
+        assert_scsi(verify(g, op, SEQ - 1, 2), S_INVALID_DATA);
+        assert_scsi(verify(g, op, SEQ, CAPACITY - SEQ + 1), S_OUT_OF_RANGE);
+        assert_scsi(verify(g, op, CAPACITY, 1), S_OUT_OF_RANGE);
+        assert_scsi(verify(g, op, CAPACITY + 1, 0), S_OUT_OF_RANGE);
     }
+    assert_scsi(verify(g, VERIFY_16, UINT64_MAX - 1, 4), S_OUT_OF_RANGE);
+    assert_scsi(verify(g, VERIFY_16, 0, UINT32_MAX), S_OUT_OF_RANGE);
     scsi_assert_zone(g, SEQ, EMPTY, SEQ);
+    scsi_guest_stop(g);
+}
+
+/* What cannot be read cannot be verified. */
+static void test_verify_conditions(void)
+{
+    ScsiGuest *g = scsi_guest_start_conditions();
+
+    for (int i = 0; i < ARRAY_SIZE(verifies); i++) {
+        uint8_t op = verifies[i];
+
+        assert_good(verify(g, op, SEQ, Z_OFFLINE * ZONE - SEQ));
+        assert_scsi(verify(g, op, Z_OFFLINE * ZONE, 8), S_ZONE_OFFLINE);
+        assert_scsi(verify(g, op, Z_OFFLINE * ZONE - 8, 9), S_ZONE_OFFLINE);
+        assert_scsi(verify(g, op, Z_OFFLINE * ZONE + ZONE - 1, 2),
+                    S_ZONE_OFFLINE);
+        assert_good(verify(g, op, Z_OFFLINE * ZONE + ZONE, ZONE));
+    }
+    scsi_guest_stop(g);
+}
+
+/* Zones that are not got at once */
+static void test_verify_many(void)
+{
+    ScsiGuest *g = scsi_guest_start_image("zone_size=64k", "64m", STOP);
+    const unsigned nr = 1024, bad = 777;
+
+    assert_good(verify(g, VERIFY_16, 0, nr * ZONE));
+    scsi_set_zone(g, bad * ZONE, "offline");
+    assert_scsi(verify(g, VERIFY_16, 0, nr * ZONE), S_ZONE_OFFLINE);
+    assert_good(verify(g, VERIFY_16, 0, bad * ZONE));
+    assert_good(verify(g, VERIFY_16, (bad + 1) * ZONE, (nr - bad - 1) * ZONE));
     scsi_guest_stop(g);
 }
 
@@ -631,6 +681,9 @@ int main(int argc, char **argv)
     scsi_guest_add_test("scsi-zoned-rw/write-same-limit",
                         test_write_same_limit);
     scsi_guest_add_test("scsi-zoned-rw/verify", test_verify);
+    scsi_guest_add_test("scsi-zoned-rw/verify-conditions",
+                        test_verify_conditions);
+    scsi_guest_add_test("scsi-zoned-rw/verify-many", test_verify_many);
     scsi_guest_add_test("scsi-zoned-rw/unmap", test_unmap);
     scsi_guest_add_test("scsi-zoned-rw/format", test_format);
     scsi_guest_add_test("scsi-zoned-rw/format-read-only",
