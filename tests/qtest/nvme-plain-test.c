@@ -20,6 +20,9 @@
                   " 'sriov_vq_flexible': 16, 'sriov_vi_flexible': 8"
 #define MANY (256 / 8)
 
+/* In the PCI hole of the machine, and of no device */
+#define NOT_MEMORY 0xd0000000
+
 #define PLAIN_DISK "-blockdev driver=null-co,node-name=disk,size=16777216," \
                    "read-zeroes=on "
 
@@ -120,6 +123,29 @@ static void test_reset_unposted(void)
     zns_stop(g);
 }
 
+/*
+ * What a command reads goes to where there is no memory, by the one bounce
+ * buffer, and another one waits for that when the controller is reset.
+ */
+static void test_reset_bounce(void)
+{
+    ZnsGuest *g = zns_start("-blockdev driver=null-co,node-name=disk,"
+                            "size=16777216,latency-ns=200000000 "
+                            "-device nvme,id=nvme,serial=plain,addr=4 "
+                            "-device nvme-ns,bus=nvme,drive=disk");
+    NvmeCmd read = zns_rw(g, NVME_CMD_READ, 0, 8);
+
+    read.dptr.prp1 = cpu_to_le64(NOT_MEMORY);
+    zns_submit(g, &g->io, &read);
+    zns_submit(g, &g->io, &read);
+    zns_set_timeout(30);
+    zns_reset(g);
+    zns_enable(g);
+    assert_success(zns_read(g, 0, 8));
+    zns_set_timeout(0);
+    zns_stop(g);
+}
+
 /* Asserts that a controller is refused, for a reason that has not changed. */
 static void assert_refused(ZnsGuest *g, const char *why, const char *options)
 {
@@ -213,6 +239,7 @@ int main(int argc, char **argv)
     qtest_add_func("nvme-plain/copy-refused", test_copy_refused);
     qtest_add_func("nvme-plain/copy-reset", test_copy_reset);
     qtest_add_func("nvme-plain/reset-unposted", test_reset_unposted);
+    qtest_add_func("nvme-plain/reset-bounce", test_reset_bounce);
     qtest_add_func("nvme-plain/refused", test_refused);
     return g_test_run();
 }
