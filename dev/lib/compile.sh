@@ -25,14 +25,29 @@ CONFIGURE_SANITIZE=("${CONFIGURE_PLAIN[@]}" --enable-asan --enable-ubsan
     --extra-cflags=-Werror=thread-safety
     --extra-cflags=-fno-omit-frame-pointer)
 
+# QEMU's fuzzer runs no guest's code: no TCG; but no accelerator is refused.
+CONFIGURE_FUZZ=("${CONFIGURE_PLAIN[@]}" --enable-fuzzing --enable-asan
+    --enable-ubsan --disable-tcg --enable-kvm
+    --extra-cflags=-fno-omit-frame-pointer)
+
+# What it counts as a new way: through the devices of disks and the driver, where
+# QEMU's own filter has all devices and nothing else.
+fuzz_filter() {
+    printf 'src:*/%s\n' 'hw/block/*' 'hw/nvme/*' 'hw/scsi/*' 'hw/virtio/*' \
+        'scsi/*' 'block/zone*' 'tests/qtest/fuzz/fuzz.c'
+    echo 'fun:*'
+}
+
+FUZZER=qemu-fuzz-x86_64
+
 BENCH=tests/bench/zoned-bench
 BENCH_MODEL=tests/unit/test-block-backend
 
 # The race detector, for what has threads of its own
 CONFIGURE_RACE=(--disable-system --disable-user --enable-tsan)
 
-# The devices of a sanitized qemu-system: those of the qtests, to build less. And of
-# one with RBD: those of guests.
+# The devices of a sanitized qemu-system and of the fuzzer: those of the qtests, to
+# build less. And of one with RBD: those of guests.
 SANITIZE_DEVICES=(I440FX VIRTIO_PCI VIRTIO_BLK VIRTIO_SCSI NVME_PCI)
 RBD_DEVICES=(Q35 HPET SERIAL_ISA VIRTIO_PCI VIRTIO_BLK NVME_PCI)
 
@@ -69,6 +84,11 @@ configure_tree() {
             few_devices "$tree" sanitize "${SANITIZE_DEVICES[@]}")
         arguments+=("${CONFIGURE_SANITIZE[@]}")
         compiler=clang-19 ;;
+    fuzz)
+        mapfile -t -O ${#arguments[@]} arguments < <(
+            few_devices "$tree" fuzz "${SANITIZE_DEVICES[@]}")
+        arguments+=("${CONFIGURE_FUZZ[@]}")
+        compiler=clang-19 ;;
     race)
         arguments+=("${CONFIGURE_RACE[@]}")
         compiler=clang-19 ;;
@@ -94,6 +114,7 @@ configure_tree() {
     # Programs run from a build folder look for firmware below qemu-bundle.
     mkdir -p "$dir/qemu-bundle/usr"
     ln -sfn /usr/share "$dir/qemu-bundle/usr/share"
+    [ "$3" != fuzz ] || fuzz_filter >"$dir/instrumentation-filter"
     echo "${arguments[*]}" >"$dir/.configured"
 }
 
@@ -155,6 +176,7 @@ compile_tree() {
     plain* | sanitize-system)
         mapfile -t -O ${#targets[@]} targets < <(qtests "$tree") ;;
     race*) targets=("$BENCH") ;;
+    fuzz*) targets=(qemu-img "$FUZZER") ;;
     rbd*) targets=("${TOOLS[@]}" qemu-system-x86_64 "$BENCH") ;;
     esac
     if [ -n "${4-}" ]; then
