@@ -287,6 +287,15 @@ int zoned_amend_options(BlockDriverState *bs, QemuOpts *opts,
                      zoned_zones_nr_active(&s->zones), errp)) {
         return -EINVAL;
     }
+    /*
+     * What was read may be in a cache only.  Behind a power cut, zones would be
+     * active again that count no more.
+     */
+    ret = bdrv_flush(bs);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not write the zone table");
+        return ret;
+    }
     if (!zoned_zones_set_limits(&s->zones, h.geo.max_open, h.geo.max_active)) {
         error_setg(errp, "Not enough memory for %u zones", h.geo.nr_zones);
         return -ENOMEM;
