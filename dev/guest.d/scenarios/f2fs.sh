@@ -6,7 +6,7 @@
 # on an ordinary disk.
 #
 # run: f2fs
-# run: scsi-f2fs device=scsi F2FS=/dev/sda
+# run: scsi-f2fs device=scsi minutes=1 F2FS=/dev/sda
 # run: nvme-f2fs device=nvme qemu="-drive if=virtio,file=plain.raw,format=raw"
 
 # What the file system is known by: on NVMe, the disk for its metadata
