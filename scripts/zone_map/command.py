@@ -142,16 +142,21 @@ def watch_screen(watch: Watch, screen: Screen) -> None:
 
 def watch_silently(watch: Watch) -> None:
     """Records until the time is over, or somebody interrupts it."""
+    ends = {signal.SIGTERM}
     # What a script has started in the background does not hear SIGINT.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        while not watch.is_over():
-            began = time.monotonic()
-            watch.record()
-            time.sleep(max(0, began + watch.interval - time.monotonic()))
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        ends.add(signal.SIGINT)
+    # Not amid a look: its answer would be taken for that to the next one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    while not watch.is_over():
+        began = time.monotonic()
         watch.record()
-    except KeyboardInterrupt:
-        pass
+        rest = max(0, began + watch.interval - time.monotonic())
+        if signal.sigtimedwait(ends, rest):
+            break
+    else:
+        watch.record()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
 
 
 def print_map(source: Source, colour: bool) -> None:
