@@ -87,7 +87,7 @@ show_reached() {
 # fuzz_device DEVICE INPUT-FILE-OR-RUNS
 fuzz_device() {
     local device=$1 folder=$BUILD/fuzz/$1 log=$LOG/fuzz-$1.log
-    local built=$BUILD/$BASE_VERSION-fuzz program=$folder/$FUZZER temporary
+    local built=$BUILD/$BASE_VERSION-fuzz temporary
     local -a arguments
     mkdir -p "$folder/corpus"
     if [ -e "$2" ]; then
@@ -102,15 +102,14 @@ fuzz_device() {
             -print_coverage=1 "$folder/corpus" "$folder/seeds")
     fi
 
-    # A build meanwhile is not to change it, nor what its stacks are read from.
-    cp "$built/$FUZZER" "$program"
-    ln -sfn "$built/qemu-bundle" "$folder/qemu-bundle"
-
     # In memory, where there is such a folder: less to wait for.
     temporary=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo /tmp)")
     # shellcheck disable=SC2064  # it is local
     trap "rm -rf '$temporary'" EXIT
     make_image "$device" "$built/qemu-img" "$temporary/image"
+    # A build meanwhile is not to change it, nor what its stacks are read from.
+    cp "$built/$FUZZER" "$temporary"
+    ln -s "$built/qemu-bundle" "$temporary"
 
     export QEMU_FUZZ_OBJECTS='virtio* nvme*'
     # As in QEMU's own configurations; else a ring could go on for ever.
@@ -126,7 +125,7 @@ fuzz_device() {
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
     ASAN_SYMBOLIZER_PATH=$(command -v llvm-symbolizer-19)
     export ASAN_SYMBOLIZER_PATH
-    "$program" --fuzz-target=generic-fuzz -timeout=60 -detect_leaks=0 \
+    "$temporary/$FUZZER" --fuzz-target=generic-fuzz -timeout=60 -detect_leaks=0 \
         -artifact_prefix="$folder/" "${arguments[@]}" >"$log" 2>&1 || {
         # Behind it comes the list of what was reached.
         sed '/^COVERAGE:/,$d' "$log" | tail -n 40 >&2
