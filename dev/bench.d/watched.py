@@ -9,8 +9,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Dict, Iterator, List
 
-import nbd  # pylint: disable=import-error
-
 from measure import BIN, Image, run
 from qmp import Qmp
 
@@ -63,6 +61,8 @@ def read_often(path: Path, pipe: Connection) -> None:
     Reads by the export, one behind the other, from a word to the next: how
     long the slowest one took. None ends it.
     """
+    # It may have been installed since this program was begun.
+    import nbd  # pylint: disable=import-error,import-outside-toplevel
     client = nbd.NBD()
     client.set_export_name('disk')
     client.connect_unix(str(path))
