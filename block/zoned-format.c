@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/bitmap.h"
 #include "qemu/bswap.h"
 #include "qemu/crc32c.h"
 #include "qemu/cutils.h"
@@ -12,6 +13,8 @@
 
 #define ZONED_MAGIC "zone"
 #define ZONED_VERSION 1
+#define ZONED_LOG_HEAD_MAGIC "zlog"
+#define ZONED_LOG_RECORD_MAGIC "zrec"
 
 /* The highest version and the largest header that there will ever be. */
 #define ZONED_VERSION_MAX UINT8_MAX
@@ -49,10 +52,25 @@ typedef struct QEMU_PACKED ZonedDiskHeader {
     uint64_t table_offset;
     uint64_t data_offset;
     uint64_t zd_extension_offset;
-    uint8_t zeroes[392];
+    uint64_t log_offset;
+    uint32_t log_blocks;
+    uint8_t zeroes[380];
 } ZonedDiskHeader;
 
 QEMU_BUILD_BUG_ON(sizeof(ZonedDiskHeader) != ZONED_HEADER_SIZE);
+
+/* Where the numbers of a head of the log and of a record are, in bytes. */
+enum {
+    LOG_CHECKSUM = 4,
+    LOG_EPOCH = 8,
+    LOG_BLOCK = 16,
+    LOG_BYTES = 20,
+    LOG_NR_RUNS = 24,
+    LOG_NR_SUMS = 28,
+    LOG_ZEROES = 32,
+    LOG_ITEMS = 40,         /* runs, then sums, of LOG_ITEM_SIZE bytes each */
+};
+#define LOG_ITEM_SIZE 16
 
 static uint32_t header_checksum(const ZonedDiskHeader *disk)
 {
@@ -172,11 +190,12 @@ uint32_t zoned_max_zones(const ZonedGeometry *geo)
 uint32_t zoned_header_max_zones(const ZonedHeader *h)
 {
     const ZonedGeometry *geo = &h->geo;
-    uint64_t table_end = h->extension_offset ?: h->data_offset;
+    uint64_t tables_end = h->log_offset ?: h->data_offset;
+    uint64_t table_end = h->extension_offset ?: tables_end;
     uint64_t n = (table_end - h->table_offset) / ZONED_ENTRY_SIZE;
 
     if (geo->zd_extension_size) {
-        n = MIN(n, (h->data_offset - h->extension_offset) /
+        n = MIN(n, (tables_end - h->extension_offset) /
                    geo->zd_extension_size);
     }
     n = MIN(n, (INT64_MAX - h->data_offset) / geo->zone_size);
@@ -191,6 +210,14 @@ uint64_t zoned_header_min_file_size(const ZonedHeader *h)
     return h->data_offset + h->geo.size;
 }
 
+/* Data and log of a new image: the log ends where the data begins. */
+static void place_data(ZonedHeader *h, uint64_t offset)
+{
+    h->data_offset = offset;
+    h->log_offset = offset - ZONED_LOG_BLOCKS * ZONED_LOG_BLOCK;
+    h->log_blocks = ZONED_LOG_BLOCKS;
+}
+
 void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo,
                        uint32_t reserve)
 {
@@ -201,10 +228,10 @@ void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo,
         .geo = *geo,
         .table_offset = ZONED_TABLE_OFFSET,
         .extension_offset = geo->zd_extension_size ? table_end : 0,
-        .data_offset = ROUND_UP(table_end +
-                                table_size(n, geo->zd_extension_size),
-                                ZONED_DATA_ALIGNMENT),
     };
+    place_data(h, ROUND_UP(table_end + table_size(n, geo->zd_extension_size) +
+                           ZONED_LOG_BLOCKS * ZONED_LOG_BLOCK,
+                           ZONED_DATA_ALIGNMENT));
 }
 
 void zoned_header_align_data(ZonedHeader *h, uint64_t bytes)
@@ -212,7 +239,7 @@ void zoned_header_align_data(ZonedHeader *h, uint64_t bytes)
     /* A whole number of them is not more than ZONED_MAX_SIZE. */
     if (bytes && bytes % ZONED_DATA_ALIGNMENT == 0 &&
         h->geo.zone_size % bytes == 0) {
-        h->data_offset = QEMU_ALIGN_UP(h->data_offset, bytes);
+        place_data(h, QEMU_ALIGN_UP(h->data_offset, bytes));
     }
 }
 
@@ -240,6 +267,8 @@ void zoned_header_encode(const ZonedHeader *h, uint8_t *buf)
         .table_offset = cpu_to_le64(h->table_offset),
         .data_offset = cpu_to_le64(h->data_offset),
         .zd_extension_offset = cpu_to_le64(h->extension_offset),
+        .log_offset = cpu_to_le64(h->log_offset),
+        .log_blocks = cpu_to_le32(h->log_blocks),
     };
 
     disk.checksum = cpu_to_le32(header_checksum(&disk));
@@ -334,6 +363,23 @@ static bool check_extension_table(const ZonedHeader *h, uint64_t *limit,
     return true;
 }
 
+/* Is the log, if there is one, behind @limit and in front of the data? */
+static bool check_log(const ZonedHeader *h, uint64_t limit, Error **errp)
+{
+    uint64_t offset = h->log_offset;
+
+    if (h->log_blocks == 0 ? offset != 0
+        : h->log_blocks < 2 || h->log_blocks > ZONED_LOG_MAX_BLOCKS ||
+          !QEMU_IS_ALIGNED(offset, ZONED_LOG_BLOCK) ||
+          offset < limit || offset > h->data_offset ||
+          h->log_blocks > (h->data_offset - offset) / ZONED_LOG_BLOCK) {
+        error_setg(errp, "Log of %u blocks at offset %" PRIu64 " in zoned image"
+                   " is invalid", h->log_blocks, offset);
+        return false;
+    }
+    return true;
+}
+
 /* Do the parts of the image follow one another, without overflow? */
 static bool check_layout(const ZonedHeader *h, Error **errp)
 {
@@ -358,7 +404,7 @@ static bool check_layout(const ZonedHeader *h, Error **errp)
                    h->data_offset);
         return false;
     }
-    return true;
+    return check_log(h, limit, errp);
 }
 
 int zoned_header_decode(ZonedHeader *h, const uint8_t *buf, Error **errp)
@@ -391,6 +437,8 @@ int zoned_header_decode(ZonedHeader *h, const uint8_t *buf, Error **errp)
         .table_offset = le64_to_cpu(disk.table_offset),
         .extension_offset = le64_to_cpu(disk.zd_extension_offset),
         .data_offset = le64_to_cpu(disk.data_offset),
+        .log_offset = le64_to_cpu(disk.log_offset),
+        .log_blocks = le32_to_cpu(disk.log_blocks),
     };
 
     if (!zoned_geometry_validate(&h->geo, errp)) {
@@ -643,4 +691,201 @@ bool zoned_entry_decode(const ZonedGeometry *geo, uint32_t i, uint64_t raw,
         return false;
     }
     return true;
+}
+
+/* CRC-32C of the first @bytes of a head or record, with 0 in its place. */
+static uint32_t log_checksum(const uint8_t *buf, uint32_t bytes)
+{
+    uint8_t start[LOG_EPOCH] = {};
+    uint32_t crc;
+
+    memcpy(start, buf, LOG_CHECKSUM);
+    crc = crc32c(0xffffffff, start, LOG_EPOCH);
+    return crc32c(~crc, buf + LOG_EPOCH, bytes - LOG_EPOCH);
+}
+
+void zoned_log_head_encode(uint64_t epoch, uint8_t *buf)
+{
+    memset(buf, 0, ZONED_LOG_BLOCK);
+    memcpy(buf, ZONED_LOG_HEAD_MAGIC, LOG_CHECKSUM);
+    stq_le_p(buf + LOG_EPOCH, epoch);
+    stl_le_p(buf + LOG_CHECKSUM, log_checksum(buf, ZONED_LOG_HEAD_SIZE));
+}
+
+bool zoned_log_head_decode(const uint8_t *buf, uint64_t *epoch, Error **errp)
+{
+    uint8_t expected[ZONED_LOG_BLOCK];
+
+    *epoch = ldq_le_p(buf + LOG_EPOCH);
+    zoned_log_head_encode(*epoch, expected);
+    if (*epoch == 0 || *epoch > ZONED_LOG_MAX_EPOCH ||
+        memcmp(buf, expected, ZONED_LOG_HEAD_SIZE)) {
+        error_setg(errp, "Head of the log in zoned image is damaged");
+        return false;
+    }
+    return true;
+}
+
+uint64_t zoned_log_newest_epoch(const uint8_t *buf, uint32_t blocks)
+{
+    uint64_t newest = 0;
+
+    for (uint32_t i = 0; i < blocks; i++, buf += ZONED_LOG_BLOCK) {
+        uint64_t epoch = ldq_le_p(buf + LOG_EPOCH);
+
+        if ((i == 0 || !memcmp(buf, ZONED_LOG_RECORD_MAGIC, LOG_CHECKSUM)) &&
+            epoch <= ZONED_LOG_MAX_EPOCH) {
+            newest = MAX(newest, epoch);
+        }
+    }
+    return newest;
+}
+
+uint32_t zoned_log_record_size(uint32_t nr_runs, uint32_t nr_sums)
+{
+    return LOG_ITEMS + (nr_runs + nr_sums) * LOG_ITEM_SIZE;
+}
+
+void zoned_log_record_encode(uint64_t epoch, uint32_t block,
+                             const ZonedLogRun *runs, uint32_t nr_runs,
+                             const ZonedLogSum *sums, uint32_t nr_sums,
+                             uint8_t *buf)
+{
+    uint32_t bytes = zoned_log_record_size(nr_runs, nr_sums);
+    uint8_t *p = buf + LOG_ITEMS;
+
+    memset(buf, 0, ROUND_UP(bytes, ZONED_LOG_BLOCK));
+    memcpy(buf, ZONED_LOG_RECORD_MAGIC, LOG_CHECKSUM);
+    stq_le_p(buf + LOG_EPOCH, epoch);
+    stl_le_p(buf + LOG_BLOCK, block);
+    stl_le_p(buf + LOG_BYTES, bytes);
+    stl_le_p(buf + LOG_NR_RUNS, nr_runs);
+    stl_le_p(buf + LOG_NR_SUMS, nr_sums);
+    for (uint32_t i = 0; i < nr_runs; i++, p += LOG_ITEM_SIZE) {
+        stl_le_p(p, runs[i].zone);
+        stl_le_p(p + 4, runs[i].nr_zones);
+        stq_le_p(p + 8, runs[i].value);
+    }
+    for (uint32_t i = 0; i < nr_sums; i++, p += LOG_ITEM_SIZE) {
+        stq_le_p(p, sums[i].address);
+        stl_le_p(p + 8, sums[i].bytes);
+        stl_le_p(p + 12, sums[i].crc);
+    }
+    stl_le_p(buf + LOG_CHECKSUM, log_checksum(buf, bytes));
+}
+
+ZonedLogRun zoned_log_run(const ZonedLogRecord *record, uint32_t i)
+{
+    const uint8_t *p = record->buf + zoned_log_record_size(i, 0);
+
+    return (ZonedLogRun) { ldl_le_p(p), ldl_le_p(p + 4), ldq_le_p(p + 8) };
+}
+
+ZonedLogSum zoned_log_sum(const ZonedLogRecord *record, uint32_t i)
+{
+    const uint8_t *p = record->buf + zoned_log_record_size(record->nr_runs, i);
+
+    return (ZonedLogSum) { ldq_le_p(p), ldl_le_p(p + 8), ldl_le_p(p + 12) };
+}
+
+/* Between a first and a last zone with valid entries, all are valid. */
+static bool check_runs(const ZonedGeometry *geo, const ZonedLogRecord *record,
+                       Error **errp)
+{
+    uint64_t next = 0;
+
+    for (uint32_t i = 0; i < record->nr_runs; i++) {
+        ZonedLogRun run = zoned_log_run(record, i);
+        uint64_t last = (uint64_t)run.zone + run.nr_zones - 1;
+        uint64_t value = run.value + (last - run.zone) * geo->zone_size;
+        ZonedEntry entry;
+
+        if (run.zone < next || run.nr_zones == 0 || last >= geo->nr_zones) {
+            error_setg(errp, "Run of %u zones from zone %u on", run.nr_zones,
+                       run.zone);
+            return false;
+        }
+        if (!zoned_entry_decode(geo, run.zone, cpu_to_le64(run.value), &entry,
+                                errp) ||
+            !zoned_entry_decode(geo, last, cpu_to_le64(value), &entry, errp)) {
+            return false;
+        }
+        next = last + 1;
+    }
+    return true;
+}
+
+static bool check_sums(const ZonedGeometry *geo, const ZonedLogRecord *record,
+                       Error **errp)
+{
+    uint64_t summed = 0;
+
+    for (uint32_t i = 0; i < record->nr_sums; i++) {
+        ZonedLogSum sum = zoned_log_sum(record, i);
+
+        summed += sum.bytes;
+        if (sum.bytes == 0 || summed > ZONED_LOG_MAX_SUMMED ||
+            !QEMU_IS_ALIGNED(sum.address | sum.bytes,
+                             ZONED_WRITE_GRANULARITY) ||
+            sum.address < zoned_conv_limit(geo) || sum.address >= geo->size ||
+            sum.bytes > geo->size - sum.address) {
+            error_setg(errp, "Checksum of %u bytes at %" PRIu64, sum.bytes,
+                       sum.address);
+            return false;
+        }
+    }
+    return true;
+}
+
+int zoned_log_record_decode(const ZonedHeader *h, uint64_t epoch,
+                            uint32_t block, const uint8_t *buf, uint32_t blocks,
+                            ZonedLogRecord *record, Error **errp)
+{
+    uint32_t bytes = blocks ? ldl_le_p(buf + LOG_BYTES) : 0;
+
+    if (bytes < LOG_ITEMS || bytes > (uint64_t)blocks * ZONED_LOG_BLOCK ||
+        memcmp(buf, ZONED_LOG_RECORD_MAGIC, LOG_CHECKSUM) ||
+        ldq_le_p(buf + LOG_EPOCH) != epoch ||
+        ldl_le_p(buf + LOG_BLOCK) != block ||
+        ldl_le_p(buf + LOG_CHECKSUM) != log_checksum(buf, bytes)) {
+        return 0;
+    }
+
+    *record = (ZonedLogRecord) {
+        .nr_blocks = DIV_ROUND_UP(bytes, ZONED_LOG_BLOCK),
+        .nr_runs = ldl_le_p(buf + LOG_NR_RUNS),
+        .nr_sums = ldl_le_p(buf + LOG_NR_SUMS),
+        .buf = buf,
+    };
+    if (ldq_le_p(buf + LOG_ZEROES) || bytes != LOG_ITEMS + LOG_ITEM_SIZE *
+        ((uint64_t)record->nr_runs + record->nr_sums)) {
+        error_setg(errp, "%u runs and %u checksums in %u bytes",
+                   record->nr_runs, record->nr_sums, bytes);
+    } else if (check_runs(&h->geo, record, errp) &&
+               check_sums(&h->geo, record, errp)) {
+        return 1;
+    }
+    error_prepend(errp, "Record at block %u of the log in zoned image is "
+                  "invalid: ", block);
+    return -EINVAL;
+}
+
+void zoned_log_runs_apply(const ZonedGeometry *geo,
+                          const ZonedLogRecord *record, uint64_t first,
+                          uint64_t n, unsigned long *known, uint64_t *raw)
+{
+    for (uint32_t i = 0; i < record->nr_runs; i++) {
+        ZonedLogRun run = zoned_log_run(record, i);
+        uint64_t start = MAX(run.zone, first);
+        uint64_t end = MIN((uint64_t)run.zone + run.nr_zones, first + n);
+
+        for (uint64_t zone = start; zone < end; zone++) {
+            zone = first + find_next_zero_bit(known, end - first, zone - first);
+            if (zone < end) {
+                set_bit(zone - first, known);
+                raw[zone - first] = cpu_to_le64(
+                    run.value + (zone - run.zone) * geo->zone_size);
+            }
+        }
+    }
 }

@@ -1,9 +1,9 @@
 /*
  * zoned block format driver: the image format
  *
- * Encodes, decodes and validates the header and the entries of the zone table;
- * docs/interop/zoned.rst is the specification.  Pure: no I/O, and the only code
- * that knows what the bytes of an image mean.
+ * Encodes, decodes and validates the header, the entries of the zone table and
+ * the log; docs/interop/zoned.rst is the specification.  Pure: no I/O, and the
+ * only code that knows what the bytes of an image mean.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -28,6 +28,20 @@
 /* The data area starts at a multiple of this many bytes. */
 #define ZONED_DATA_ALIGNMENT (1 * MiB)
 
+/* The log is written in blocks of this many bytes; its head is in the first. */
+#define ZONED_LOG_BLOCK (4 * KiB)
+#define ZONED_LOG_HEAD_SIZE 512
+
+/* Epochs begin with 1, and there are more than anybody can use. */
+#define ZONED_LOG_MAX_EPOCH INT64_MAX
+
+/* Blocks of the log of a new image, and the most that there can be. */
+#define ZONED_LOG_BLOCKS 128
+#define ZONED_LOG_MAX_BLOCKS 4096
+
+/* The most bytes of data that a record can have checksums of. */
+#define ZONED_LOG_MAX_SUMMED (1 * MiB)
+
 /*
  * Incompatible feature: the file may end before the data area does, as it was
  * larger than the host allows for a file.  What is missing reads as zeroes.
@@ -44,6 +58,8 @@ typedef struct ZonedHeader {
     uint64_t table_offset;      /* bytes from the start of the image */
     uint64_t extension_offset;  /* the same; 0: no extensions */
     uint64_t data_offset;       /* bytes from the start of the image */
+    uint64_t log_offset;        /* the same; 0: no log */
+    uint32_t log_blocks;        /* its length, ZONED_LOG_BLOCK bytes each */
 } ZonedHeader;
 
 /* What an entry of the zone table says. */
@@ -63,6 +79,31 @@ typedef struct ZonedEntryRun {
 } ZonedEntryRun;
 
 /*
+ * What a log record says of zones in a row: @value is the entry of the first in
+ * host byte order; the others have the same, with addresses zone_size apart.
+ */
+typedef struct ZonedLogRun {
+    uint32_t zone;
+    uint32_t nr_zones;
+    uint64_t value;
+} ZonedLogRun;
+
+/* What a log record says of data: the CRC-32C of bytes of the device. */
+typedef struct ZonedLogSum {
+    uint64_t address;
+    uint32_t bytes;
+    uint32_t crc;
+} ZonedLogSum;
+
+/* A valid record of the log, in the memory of who has read it. */
+typedef struct ZonedLogRecord {
+    uint32_t nr_blocks;
+    uint32_t nr_runs;
+    uint32_t nr_sums;
+    const uint8_t *buf;
+} ZonedLogRecord;
+
+/*
  * Checks that @geo is a device that can exist; the error names the value, and
  * says what to write instead where that can be known.
  */
@@ -78,7 +119,7 @@ void zoned_header_init(ZonedHeader *h, const ZonedGeometry *geo,
 /*
  * Lets the data of new image @h begin at a multiple of @bytes, if each zone has
  * a whole number of them: a file in objects of this size then has none that
- * belongs to two zones.  It may be any number.
+ * belongs to two zones.  It may be any number.  The log stays in front of it.
  */
 void zoned_header_align_data(ZonedHeader *h, uint64_t bytes);
 
@@ -146,5 +187,56 @@ uint32_t zoned_entries_decode(const ZonedGeometry *geo, uint32_t first,
                               uint32_t n, const uint64_t *raw,
                               ZonedEntryRun *runs);
 
+/* Writes a head of the log to the ZONED_LOG_BLOCK bytes at @buf. */
+void zoned_log_head_encode(uint64_t epoch, uint8_t *buf);
+
+/* Reads the ZONED_LOG_HEAD_SIZE bytes at @buf. */
+bool zoned_log_head_decode(const uint8_t *buf, uint64_t *epoch, Error **errp);
+
+/*
+ * The largest epoch in a log, which has @blocks blocks: that of its head, or of
+ * what looks like a record and may become one.  The next head must have a
+ * larger one, so that nothing that is there does.
+ */
+uint64_t zoned_log_newest_epoch(const uint8_t *buf, uint32_t blocks);
+
+/* Bytes of a record; it takes as many whole blocks as it needs. */
+uint32_t zoned_log_record_size(uint32_t nr_runs, uint32_t nr_sums);
+
+/*
+ * Writes a record for block @block of the log to @buf, which has room for its
+ * blocks.  It must be one that zoned_log_record_decode() accepts.
+ */
+void zoned_log_record_encode(uint64_t epoch, uint32_t block,
+                             const ZonedLogRun *runs, uint32_t nr_runs,
+                             const ZonedLogSum *sums, uint32_t nr_sums,
+                             uint8_t *buf);
+
+/*
+ * Reads the log of an image with header @h from block @block on: at @buf are
+ * the @blocks blocks up to its end, and @epoch is that of its head.  Everything
+ * is validated but what the data is like; @record points into @buf.
+ * Returns 1 if there is a record, 0 if the log ends here, or -EINVAL if what is
+ * there was written as a record and is none.
+ */
+int zoned_log_record_decode(const ZonedHeader *h, uint64_t epoch,
+                            uint32_t block, const uint8_t *buf, uint32_t blocks,
+                            ZonedLogRecord *record, Error **errp);
+
+/* Run @i of @record; they ascend and do not overlap. */
+ZonedLogRun zoned_log_run(const ZonedLogRecord *record, uint32_t i);
+
+/* Sum @i of @record. */
+ZonedLogSum zoned_log_sum(const ZonedLogRecord *record, uint32_t i);
+
+/*
+ * Changes the entries of @n zones, the first of which is @first, to what
+ * @record says of them.  @raw has them as they are in the image, and @known a
+ * bit for each that stays as it is, as it was changed already: of several
+ * records the last one counts, and comes first.
+ */
+void zoned_log_runs_apply(const ZonedGeometry *geo,
+                          const ZonedLogRecord *record, uint64_t first,
+                          uint64_t n, unsigned long *known, uint64_t *raw);
 
 #endif /* BLOCK_ZONED_FORMAT_H */

@@ -5,13 +5,16 @@
  *
  *   byte 0        bit 0: leave the checksum of the header as it is, and bit 1:
  *                 the numbers of all and of sequential zones; else they are
- *                 made right, as little would ever be accepted otherwise
+ *                 made right, as little would ever be accepted otherwise.
+ *                 Bit 2: what comes then is a log, and bit 3: leave what names
+ *                 it, and its checksum, and bit 4: its length
  *   bytes 1-2     a byte of the header behind its fields (modulo their number),
  *   byte 3        and what it is set to
- *   bytes 4-123   the fields of the header; missing ones are 0
+ *   bytes 4-135   the fields of the header; missing ones are 0
  *   then          a number of times: 4 bytes, the number of a zone (modulo the
  *                 number of zones), and 8 bytes, its entry; this is also tried
  *                 for other zones and with other addresses
+ *     or          a log from block 3 on, which is tried as a head, too
  *
  * Whatever the input, the module must come to the same judgement as the rules
  * of the specification in tests/unit/zoned-format-rules.h, say why if it
@@ -21,6 +24,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/bitmap.h"
 #include "qemu/bswap.h"
 #include "block/zoned-format.h"
 #include "tests/unit/zoned-format-rules.h"
@@ -30,6 +34,15 @@
 
 #define LEAVE_CHECKSUM 1
 #define LEAVE_ZONES 2
+#define LOG 4
+#define LEAVE_LOG_NAMES 8
+#define LEAVE_LOG_LENGTH 16
+
+#define EPOCH 5
+#define BLOCK 3
+
+/* Of devices with more, the rules would take too long. */
+#define LOG_MOST_ZONES 65536
 
 /* Stops with a message; the fuzzer keeps the input. */
 #define MUST(what)                                                      \
@@ -46,6 +59,7 @@ static void must_be_usable(const ZonedHeader *h)
     const ZonedGeometry *geo = &h->geo;
     unsigned __int128 end_of_zones =
         (unsigned __int128)geo->zone_size * geo->nr_zones;
+    uint64_t tables_end = h->log_blocks ? h->log_offset : h->data_offset;
 
     MUST(geo->nr_zones > 0 && geo->nr_zones <= ZONED_MAX_ZONES);
     MUST(geo->nr_conv <= geo->nr_zones);
@@ -56,7 +70,7 @@ static void must_be_usable(const ZonedHeader *h)
     MUST(h->table_offset >= ZONED_HEADER_SIZE);
     MUST(zoned_table_size(geo) >= (uint64_t)geo->nr_zones * ZONED_ENTRY_SIZE);
     MUST((unsigned __int128)h->table_offset + zoned_table_size(geo) <=
-         h->data_offset);
+         tables_end);
     MUST((unsigned __int128)h->data_offset + geo->size <= INT64_MAX);
     if (geo->zd_extension_size) {
         MUST(geo->zd_extension_size % 64 == 0);
@@ -66,10 +80,18 @@ static void must_be_usable(const ZonedHeader *h)
         MUST(zoned_extension_table_size(geo) >=
              (uint64_t)geo->nr_zones * geo->zd_extension_size);
         MUST((unsigned __int128)h->extension_offset +
-             zoned_extension_table_size(geo) <= h->data_offset);
+             zoned_extension_table_size(geo) <= tables_end);
     } else {
         MUST(h->extension_offset == 0);
     }
+    if (h->log_blocks) {
+        MUST(h->log_blocks >= 2 && h->log_blocks <= ZONED_LOG_MAX_BLOCKS);
+        MUST((unsigned __int128)h->log_offset +
+             h->log_blocks * ZONED_LOG_BLOCK <= h->data_offset);
+    } else {
+        MUST(h->log_offset == 0);
+    }
+    MUST(zoned_header_max_zones(h) >= geo->nr_zones);
     MUST(zoned_header_min_file_size(h) >= h->data_offset);
     MUST(zoned_header_min_file_size(h) <= h->data_offset + geo->size);
 }
@@ -175,6 +197,137 @@ static void fix_zones(uint8_t *header)
               nr_zones - rules_get(header, AT_NR_CONV, 4));
 }
 
+static void try_head(const uint8_t *buf, uint32_t control)
+{
+    g_autofree uint8_t *head = g_memdup2(buf, ZONED_LOG_HEAD_SIZE);
+    g_autofree uint8_t *again = g_malloc(ZONED_LOG_BLOCK);
+    uint64_t epoch;
+    Error *err = NULL;
+
+    if (!(control & LEAVE_LOG_NAMES)) {
+        memcpy(head, "zlog", 4);
+        rules_put(head, AT_LOG_CHECKSUM, 4, rules_head_checksum(head));
+    }
+    if (!zoned_log_head_decode(head, &epoch, &err)) {
+        MUST(!rules_accept_head(head));
+        MUST(error_get_pretty(err)[0]);
+        error_free(err);
+        return;
+    }
+    MUST(rules_accept_head(head));
+    MUST(!err);
+    zoned_log_head_encode(epoch, again);
+    MUST(!memcmp(again, head, ZONED_LOG_HEAD_SIZE));
+}
+
+/* An accepted record: it is the same when encoded again. */
+static void try_again(const ZonedLogRecord *record)
+{
+    uint32_t size = zoned_log_record_size(record->nr_runs, record->nr_sums);
+    g_autofree ZonedLogRun *runs = g_new(ZonedLogRun, record->nr_runs);
+    g_autofree ZonedLogSum *sums = g_new(ZonedLogSum, record->nr_sums);
+    g_autofree uint8_t *again = g_malloc(record->nr_blocks * ZONED_LOG_BLOCK);
+
+    MUST(size <= record->nr_blocks * ZONED_LOG_BLOCK);
+    for (uint32_t i = 0; i < record->nr_runs; i++) {
+        runs[i] = zoned_log_run(record, i);
+    }
+    for (uint32_t i = 0; i < record->nr_sums; i++) {
+        sums[i] = zoned_log_sum(record, i);
+    }
+    zoned_log_record_encode(EPOCH, BLOCK, runs, record->nr_runs, sums,
+                            record->nr_sums, again);
+    MUST(!memcmp(again, record->buf, size));
+}
+
+/* It changes the entries of its zones, of some part of the table. */
+static void try_apply(const ZonedHeader *h, const uint8_t *header,
+                      const ZonedLogRecord *record, uint32_t first)
+{
+    uint32_t n = MIN(h->geo.nr_zones - first, 100);
+    g_autofree uint64_t *raw = g_new0(uint64_t, n);
+    g_autofree unsigned long *known = bitmap_new(n);
+    uint32_t named = 0, changed = 0;
+
+    for (uint32_t i = 0; i < record->nr_runs; i++) {
+        ZonedLogRun run = zoned_log_run(record, i);
+        uint32_t end = run.zone + run.nr_zones;
+
+        named += MIN(end, first + n) - MIN(MAX(run.zone, first),
+                                           MIN(end, first + n));
+    }
+    zoned_log_runs_apply(&h->geo, record, first, n, known, raw);
+    for (uint32_t j = 0; j < n; j++) {
+        changed += raw[j] != 0;
+        MUST(!raw[j] ||
+             rules_accept_entry(header, first + j, le64_to_cpu(raw[j])));
+    }
+    MUST(named == changed);
+}
+
+static void try_record(const ZonedHeader *h, const uint8_t *header,
+                       const uint8_t *buf, uint32_t blocks)
+{
+    ZonedLogRecord record;
+    Error *err = NULL;
+    int ret = zoned_log_record_decode(h, EPOCH, BLOCK, buf, blocks, &record,
+                                      &err);
+    int expected = rules_accept_record(header, EPOCH, BLOCK, buf,
+                                       blocks * ZONED_LOG_BLOCK);
+
+    MUST(ret == (expected < 0 ? -EINVAL : expected));
+    MUST((ret < 0) == !!err);
+    if (ret < 0) {
+        MUST(error_get_pretty(err)[0]);
+        error_free(err);
+    }
+    if (ret <= 0) {
+        return;
+    }
+    MUST(record.nr_blocks >= 1 && record.nr_blocks <= blocks);
+    try_again(&record);
+    for (uint32_t i = 0; i < record.nr_runs; i++) {
+        try_apply(h, header, &record, zoned_log_run(&record, i).zone);
+    }
+    try_apply(h, header, &record, 0);
+}
+
+/* As many runs and sums as there is room for, in some proportion */
+static void fix_length(uint8_t *buf, uint64_t size)
+{
+    uint64_t items = (size - AT_RECORD_ITEMS) / 16;
+    uint64_t runs = rules_get(buf, AT_RECORD_RUNS, 4) % (items + 1);
+
+    rules_put(buf, AT_RECORD_RUNS, 4, runs);
+    rules_put(buf, AT_RECORD_SUMS, 4, items - runs);
+    rules_put(buf, AT_RECORD_BYTES, 4, AT_RECORD_ITEMS + 16 * items);
+}
+
+static void try_log(const ZonedHeader *h, const uint8_t *header,
+                    const uint8_t *data, size_t size, uint32_t control)
+{
+    uint32_t blocks = DIV_ROUND_UP(size, ZONED_LOG_BLOCK);
+    g_autofree uint8_t *buf = g_malloc0(blocks * ZONED_LOG_BLOCK);
+
+    if (blocks == 0 || h->geo.nr_zones > LOG_MOST_ZONES) {
+        return;
+    }
+    memcpy(buf, data, size);
+    try_head(buf, control);
+    if (!(control & LEAVE_LOG_LENGTH) && size >= AT_RECORD_ITEMS) {
+        fix_length(buf, size);
+    }
+    if (!(control & LEAVE_LOG_NAMES)) {
+        memcpy(buf, "zrec", 4);
+        rules_put(buf, AT_LOG_EPOCH, 8, EPOCH);
+        rules_put(buf, AT_RECORD_BLOCK, 4, BLOCK);
+        if (rules_get(buf, AT_RECORD_BYTES, 4) <= blocks * ZONED_LOG_BLOCK) {
+            rules_put(buf, AT_LOG_CHECKSUM, 4, rules_record_checksum(buf));
+        }
+    }
+    try_record(h, header, buf, blocks);
+}
+
 /* What libFuzzer calls */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -202,7 +355,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         rules_fix_checksum(header);
     }
 
-    if (try_header(header, &h)) {
+    if (!try_header(header, &h)) {
+        return 0;
+    }
+    if (control[0] & LOG) {
+        try_log(&h, header, data, size, control[0]);
+    } else {
         for (; size >= RECORD_SIZE; data += RECORD_SIZE, size -= RECORD_SIZE) {
             try_zones(&h, header, rules_get(data, 0, 4), rules_get(data, 4, 8));
         }

@@ -8,6 +8,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/bitmap.h"
 #include "qemu/bswap.h"
 #include "block/zoned-format.h"
 #include "zoned-format-rules.h"
@@ -35,7 +36,7 @@ static const ZonedGeometry example_geo = {
 /* Its header; what is missing here is zero. */
 static const uint8_t example_header[ZONED_HEADER_SIZE] = {
     0x7a, 0x6f, 0x6e, 0x65, 0x01, 0x00, 0x00, 0x00,     /* 0x00 */
-    0x00, 0x02, 0x00, 0x00, 0xff, 0x5b, 0x5d, 0xd4,
+    0x00, 0x02, 0x00, 0x00, 0x5f, 0x0e, 0xbb, 0x51,
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,     /* 0x10 */
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,     /* 0x20 */
@@ -48,9 +49,12 @@ static const uint8_t example_header[ZONED_HEADER_SIZE] = {
     0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,     /* 0x60 */
     0x00, 0x00, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,     /* 0x70 */
+    0x00, 0x00, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x80, 0x00, 0x00, 0x00,                             /* 0x80 */
 };
 
-/* Its zone table */
+/* The entries of its zones */
 static const struct {
     uint8_t bytes[ZONED_ENTRY_SIZE];
     ZonedEntry entry;
@@ -146,6 +150,15 @@ static void assert_same_header(const ZonedHeader *a, const ZonedHeader *b)
     g_assert_cmphex(a->table_offset, ==, b->table_offset);
     g_assert_cmphex(a->extension_offset, ==, b->extension_offset);
     g_assert_cmphex(a->data_offset, ==, b->data_offset);
+    g_assert_cmphex(a->log_offset, ==, b->log_offset);
+    g_assert_cmpuint(a->log_blocks, ==, b->log_blocks);
+}
+
+/* A new image has its log right in front of the data. */
+static void assert_new_log(const ZonedHeader *h)
+{
+    g_assert_cmphex(h->log_offset, ==, h->data_offset - 512 * KiB);
+    g_assert_cmpuint(h->log_blocks, ==, 128);
 }
 
 /* What every user of an accepted header relies on */
@@ -153,6 +166,7 @@ static void assert_header_usable(const ZonedHeader *h)
 {
     const ZonedGeometry *geo = &h->geo;
     uint64_t table_size = zoned_table_size(geo);
+    uint64_t tables_end = h->log_blocks ? h->log_offset : h->data_offset;
 
     g_assert_cmpuint(geo->nr_zones, >, 0);
     g_assert_cmpuint(geo->nr_zones, <=, ZONED_MAX_ZONES);
@@ -167,7 +181,7 @@ static void assert_header_usable(const ZonedHeader *h)
     g_assert_cmphex(table_size, >=, geo->nr_zones * ZONED_ENTRY_SIZE);
     g_assert_cmphex(h->table_offset, >=, ZONED_HEADER_SIZE);
     g_assert_cmphex(h->table_offset, <=, INT64_MAX - table_size);
-    g_assert_cmphex(h->data_offset, >=, h->table_offset + table_size);
+    g_assert_cmphex(tables_end, >=, h->table_offset + table_size);
     if (geo->zd_extension_size) {
         uint64_t ext_size = zoned_extension_table_size(geo);
 
@@ -176,9 +190,17 @@ static void assert_header_usable(const ZonedHeader *h)
         g_assert_cmphex(ext_size, >=,
                         (uint64_t)geo->nr_zones * geo->zd_extension_size);
         g_assert_cmphex(h->extension_offset, >=, h->table_offset + table_size);
-        g_assert_cmphex(h->data_offset, >=, h->extension_offset + ext_size);
+        g_assert_cmphex(tables_end, >=, h->extension_offset + ext_size);
     } else {
         g_assert_cmphex(h->extension_offset, ==, 0);
+    }
+    if (h->log_blocks) {
+        g_assert_cmpuint(h->log_blocks, >=, 2);
+        g_assert_cmpuint(h->log_blocks, <=, ZONED_LOG_MAX_BLOCKS);
+        g_assert_cmphex(h->data_offset - h->log_offset, >=,
+                        h->log_blocks * ZONED_LOG_BLOCK);
+    } else {
+        g_assert_cmphex(h->log_offset, ==, 0);
     }
     g_assert_cmphex(h->data_offset, <=, INT64_MAX - geo->size);
     g_assert_cmphex(zoned_header_min_file_size(h), >=, h->data_offset);
@@ -238,6 +260,7 @@ static void check_layout(uint32_t nr_zones, uint64_t table_size,
     g_assert_cmphex(zoned_table_size(&geo), ==, table_size);
     g_assert_cmphex(h.table_offset, ==, 4096);
     g_assert_cmphex(h.data_offset, ==, data_offset);
+    assert_new_log(&h);
     g_assert_cmphex(zoned_header_min_file_size(&h), ==, data_offset + geo.size);
 }
 
@@ -246,8 +269,10 @@ static void test_layout(void)
     check_layout(1, 4096, 1 * MiB);
     check_layout(512, 4096, 1 * MiB);
     check_layout(513, 8192, 1 * MiB);
-    check_layout(130560, 1 * MiB - 4096, 1 * MiB);
-    check_layout(130561, 1 * MiB, 2 * MiB);
+    check_layout(65024, 512 * KiB - 4096, 1 * MiB);
+    check_layout(65025, 512 * KiB, 2 * MiB);
+    check_layout(196096, 1536 * KiB - 4096, 2 * MiB);
+    check_layout(196097, 1536 * KiB, 3 * MiB);
     check_layout(ZONED_MAX_ZONES, 32 * MiB, 33 * MiB);
 }
 
@@ -261,6 +286,7 @@ static void check_reserve(const ZonedGeometry *geo, uint32_t reserve,
     zoned_header_init(&h, geo, reserve);
     g_assert_cmpuint(zoned_header_max_zones(&h), ==, max_zones);
     g_assert_cmphex(h.data_offset, ==, data_offset);
+    assert_new_log(&h);
     zoned_header_encode(&h, buf);
     g_assert_cmpint(zoned_header_decode(&decoded, buf, &error_abort), ==, 0);
     g_assert_cmpuint(zoned_header_max_zones(&decoded), ==, max_zones);
@@ -270,16 +296,17 @@ static void test_reserve(void)
 {
     ZonedGeometry geo = geometry(100 * 4096, 4096, 4096, 0);
 
-    /* There is room up to the data, whatever was asked for. */
-    check_reserve(&geo, 0, 130560, 1 * MiB);
-    check_reserve(&geo, 130460, 130560, 1 * MiB);
-    check_reserve(&geo, 130461, 130560 + 131072, 2 * MiB);
+    /* There is room up to the log, whatever was asked for. */
+    check_reserve(&geo, 0, 65024, 1 * MiB);
+    check_reserve(&geo, 64924, 65024, 1 * MiB);
+    check_reserve(&geo, 64925, 65024 + 131072, 2 * MiB);
     check_reserve(&geo, UINT32_MAX, ZONED_MAX_ZONES, 33 * MiB);
 
     /* As many as the extensions have room for, or the zone table */
     geo.zd_extension_size = 4096;
-    check_reserve(&geo, 100, 254, 1 * MiB);
-    check_reserve(&geo, 400, 510, 2 * MiB);
+    check_reserve(&geo, 26, 126, 1 * MiB);
+    check_reserve(&geo, 27, 382, 2 * MiB);
+    check_reserve(&geo, 400, 512, 3 * MiB);
     geo.zd_extension_size = 64;
     geo.nr_zones = 512;
     geo.size = geo.nr_zones * 4096ULL;
@@ -302,6 +329,7 @@ static void check_aligned(const ZonedGeometry *geo, uint64_t bytes,
     zoned_header_init(&h, geo, 0);
     zoned_header_align_data(&h, bytes);
     g_assert_cmphex(h.data_offset, ==, data_offset);
+    assert_new_log(&h);
     zoned_header_encode(&h, buf);
     g_assert_cmpint(zoned_header_decode(&decoded, buf, &error_abort), ==, 0);
     g_assert_cmphex(decoded.data_offset, ==, data_offset);
@@ -474,6 +502,8 @@ typedef struct Refusal {
 #define IMPOSSIBLE(size, better)                                             \
     "Zone descriptor extensions of " #size " bytes are impossible: use a "   \
     "multiple of 64 up to 16320, for example " #better
+#define BAD_LOG(blocks, offset) \
+    "Log of " #blocks " blocks at offset " #offset " in zoned image is invalid"
 #define SIZE_RANGE " is not between 1 and 576460752303419392 bytes"
 
 static const Refusal refusals[] = {
@@ -599,12 +629,12 @@ static const Refusal refusals[] = {
       "extensions" },
 
     /* Bytes that mean nothing yet */
-    { { { 120, 1, 1 } }, -EINVAL,
-      INVALID "bytes 120 to 511 are not zero" },
+    { { { 132, 1, 1 } }, -EINVAL,
+      INVALID "bytes 132 to 511 are not zero" },
     { { { 300, 1, 0x80 } }, -EINVAL,
-      INVALID "bytes 120 to 511 are not zero" },
+      INVALID "bytes 132 to 511 are not zero" },
     { { { 511, 1, 0xff } }, -EINVAL,
-      INVALID "bytes 120 to 511 are not zero" },
+      INVALID "bytes 132 to 511 are not zero" },
 
     /* Offsets: misaligned, overlapping, overflowing */
     { { { AT_TABLE_OFFSET, 8, 0 } }, -EINVAL,
@@ -635,6 +665,29 @@ static const Refusal refusals[] = {
       "Data offset 9223372036854775808 in zoned image is invalid" },
     { { { AT_DATA_OFFSET, 8, (1ULL << 63) - 1 * MiB } }, -EINVAL,
       "Data offset 9223372036853727232 in zoned image is invalid" },
+
+    /* A log of no blocks that is somewhere, or too few, or too many */
+    { { { AT_LOG_BLOCKS, 4, 0 } }, -EINVAL, BAD_LOG(0, 524288) },
+    { { { AT_LOG_BLOCKS, 4, 1 } }, -EINVAL, BAD_LOG(1, 524288) },
+    { { { AT_LOG_BLOCKS, 4, 129 } }, -EINVAL, BAD_LOG(129, 524288) },
+    { { { AT_LOG_BLOCKS, 4, 4097 }, { AT_DATA_OFFSET, 8, 64 * MiB } }, -EINVAL,
+      BAD_LOG(4097, 524288) },
+    { { { AT_LOG_BLOCKS, 4, UINT32_MAX }, { AT_DATA_OFFSET, 8, 1ULL << 62 } },
+      -EINVAL, BAD_LOG(4294967295, 524288) },
+
+    /* One that is not between tables and data, or misaligned */
+    { { { AT_LOG_OFFSET, 8, 0 } }, -EINVAL, BAD_LOG(128, 0) },
+    { { { AT_LOG_OFFSET, 8, 4096 } }, -EINVAL, BAD_LOG(128, 4096) },
+    { { { AT_LOG_OFFSET, 8, 8192 + 512 } }, -EINVAL, BAD_LOG(128, 8704) },
+    { { { AT_LOG_OFFSET, 8, 528384 } }, -EINVAL, BAD_LOG(128, 528384) },
+    { { { AT_LOG_OFFSET, 8, 1 * MiB } }, -EINVAL, BAD_LOG(128, 1048576) },
+    { { { AT_LOG_OFFSET, 8, 2 * MiB } }, -EINVAL, BAD_LOG(128, 2097152) },
+    { { { AT_LOG_OFFSET, 8, -4096ULL } }, -EINVAL,
+      BAD_LOG(128, 18446744073709547520) },
+    { { { AT_EXTENSION_SIZE, 4, 64 }, { AT_EXTENSION_OFFSET, 8, 8192 },
+        { AT_LOG_OFFSET, 8, 8192 } }, -EINVAL, BAD_LOG(128, 8192) },
+    { { { AT_EXTENSION_SIZE, 4, 64 }, { AT_EXTENSION_OFFSET, 8, 528384 } },
+      -EINVAL, BAD_LOG(128, 524288) },
 };
 
 static void apply_changes(uint8_t *buf, const Change *change)
@@ -712,10 +765,10 @@ static void test_header_identity(void)
     memcpy(buf, example_header, sizeof(buf));
     rules_put(buf, AT_CHECKSUM, 4, 0x12345678);
     assert_refused(buf, -EINVAL, "Zoned image header is damaged: its checksum "
-                   "is 0x12345678 and should be 0xd45d5bff");
+                   "is 0x12345678 and should be 0x51bb0e5f");
     rules_put(buf, AT_CHECKSUM, 4, 0);
     assert_refused(buf, -EINVAL, "Zoned image header is damaged: its checksum "
-                   "is 0x00000000 and should be 0xd45d5bff");
+                   "is 0x00000000 and should be 0x51bb0e5f");
 
     /* With a wrong checksum, what it says else does not matter. */
     memcpy(buf, example_header, sizeof(buf));
@@ -763,6 +816,8 @@ static void test_header_other_layouts(void)
     static const struct {
         uint64_t table_offset;
         uint64_t data_offset;
+        uint64_t log_offset;
+        uint32_t log_blocks;
     } layouts[] = {
         { 8192, 1 * MiB },
         { 1 * MiB - 4096, 1 * MiB },
@@ -771,6 +826,12 @@ static void test_header_other_layouts(void)
         { 1ULL << 62, (1ULL << 62) + 1 * MiB },
         { 4096, (1ULL << 63) - 3 * MiB },
         { (1ULL << 63) - 3 * MiB - 4096, (1ULL << 63) - 3 * MiB },
+        { 8192, 1 * MiB, 12288, 2 },
+        { 4096, 1 * MiB, 8192, 254 },
+        { 4096, 1 * MiB, 1 * MiB - 8192, 2 },
+        { 4096, 17 * MiB, 1 * MiB, 4096 },
+        { 4096, (1ULL << 63) - 3 * MiB, 16384, 4096 },
+        { 4096, (1ULL << 63) - 3 * MiB, (1ULL << 63) - 3 * MiB - 8192, 2 },
     };
 
     for (int i = 0; i < ARRAY_SIZE(layouts); i++) {
@@ -780,10 +841,14 @@ static void test_header_other_layouts(void)
         memcpy(buf, example_header, sizeof(buf));
         rules_put(buf, AT_TABLE_OFFSET, 8, layouts[i].table_offset);
         rules_put(buf, AT_DATA_OFFSET, 8, layouts[i].data_offset);
+        rules_put(buf, AT_LOG_OFFSET, 8, layouts[i].log_offset);
+        rules_put(buf, AT_LOG_BLOCKS, 4, layouts[i].log_blocks);
         rules_fix_checksum(buf);
         g_assert_cmpint(zoned_header_decode(&h, buf, &error_abort), ==, 0);
         g_assert_cmphex(h.table_offset, ==, layouts[i].table_offset);
         g_assert_cmphex(h.data_offset, ==, layouts[i].data_offset);
+        g_assert_cmphex(h.log_offset, ==, layouts[i].log_offset);
+        g_assert_cmpuint(h.log_blocks, ==, layouts[i].log_blocks);
         assert_header_usable(&h);
         g_assert_true(rules_accept_header(buf));
     }
@@ -811,6 +876,8 @@ static void test_header_extensions(void)
         rules_put(buf, AT_EXTENSION_SIZE, 4, tables[i].size);
         rules_put(buf, AT_EXTENSION_OFFSET, 8, tables[i].offset);
         rules_put(buf, AT_DATA_OFFSET, 8, tables[i].data_offset);
+        rules_put(buf, AT_LOG_OFFSET, 8, 0);
+        rules_put(buf, AT_LOG_BLOCKS, 4, 0);
         rules_fix_checksum(buf);
         g_assert_true(rules_accept_header(buf));
         g_assert_cmpint(zoned_header_decode(&h, buf, &error_abort), ==, 0);
@@ -1382,6 +1449,7 @@ static void random_header(ZonedRandom *r, uint8_t *buf)
         { AT_MAX_ACTIVE, 4 }, { AT_MAX_APPEND, 4 }, { AT_MODEL, 4 },
         { AT_EXTENSION_SIZE, 4 }, { AT_TABLE_OFFSET, 8 },
         { AT_DATA_OFFSET, 8 }, { AT_EXTENSION_OFFSET, 8 },
+        { AT_LOG_OFFSET, 8 }, { AT_LOG_BLOCKS, 4 },
     };
     uint64_t zone_units = 1 + random_below(r, 1ULL << random_below(r, 50));
     uint64_t zone_size = zone_units * 4096;
@@ -1492,6 +1560,648 @@ static void test_entry_random(void)
     }
 }
 
+/*
+ * The log.
+ */
+
+static const uint8_t example_log_head[16] = {
+    0x7a, 0x6c, 0x6f, 0x67, 0x0d, 0xae, 0x49, 0x5f,
+    0x07, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+};
+
+/*
+ * A record of the example at block 3: zone 1 is FULL, zones 2 and 3 are EMPTY,
+ * and 4 KiB have a checksum.
+ */
+static const uint8_t example_record[88] = {
+    0x7a, 0x72, 0x65, 0x63, 0x72, 0x29, 0x9d, 0x48,     /* 0x00 */
+    0x07, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x03, 0x00, 0x00, 0x00, 0x58, 0x00, 0x00, 0x00,     /* 0x10 */
+    0x02, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,     /* 0x20 */
+    0x01, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x00, 0xe0,     /* 0x30 */
+    0x02, 0x00, 0x00, 0x00, 0x02, 0x00, 0x00, 0x00,
+    0x00, 0x00, 0x08, 0x00, 0x00, 0x00, 0x00, 0x10,     /* 0x40 */
+    0x00, 0x00, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x00, 0x10, 0x00, 0x00, 0x78, 0x56, 0x34, 0x12,     /* 0x50 */
+};
+
+#define EXAMPLE_EPOCH 7
+#define EXAMPLE_BLOCK 3
+
+static const ZonedLogRun example_runs[] = {
+    { 1, 1, ENTRY(14, 0x70000) },
+    { 2, 2, ENTRY(1, 0x80000) },
+};
+
+static const ZonedLogSum example_sums[] = { { 0x40000, 4096, 0x12345678 } };
+
+static void test_log_head(void)
+{
+    uint8_t buf[ZONED_LOG_BLOCK];
+    uint64_t epoch;
+
+    memset(buf, 0xaa, sizeof(buf));
+    zoned_log_head_encode(EXAMPLE_EPOCH, buf);
+    g_assert_cmpmem(buf, sizeof(example_log_head), example_log_head,
+                    sizeof(example_log_head));
+    g_assert_true(buffer_is_zero(buf + sizeof(example_log_head),
+                                 sizeof(buf) - sizeof(example_log_head)));
+    g_assert_true(rules_accept_head(buf));
+
+    /* What is behind it does not matter. */
+    memset(buf + ZONED_LOG_HEAD_SIZE, 0xaa, sizeof(buf) - ZONED_LOG_HEAD_SIZE);
+    g_assert_true(zoned_log_head_decode(buf, &epoch, &error_abort));
+    g_assert_cmpuint(epoch, ==, EXAMPLE_EPOCH);
+
+    for (int bit = 1; bit < 64; bit++) {
+        zoned_log_head_encode(UINT64_MAX >> bit, buf);
+        g_assert_true(zoned_log_head_decode(buf, &epoch, &error_abort));
+        g_assert_cmphex(epoch, ==, UINT64_MAX >> bit);
+        g_assert_true(rules_accept_head(buf));
+    }
+}
+
+static void assert_head_refused(const uint8_t *buf)
+{
+    uint64_t epoch;
+    Error *err = NULL;
+
+    g_assert_false(rules_accept_head(buf));
+    g_assert_false(zoned_log_head_decode(buf, &epoch, &err));
+    g_assert_cmpstr(error_get_pretty(err), ==,
+                    "Head of the log in zoned image is damaged");
+    error_free(err);
+    g_assert_false(zoned_log_head_decode(buf, &epoch, NULL));
+}
+
+static void test_log_head_refused(void)
+{
+    static const Change changes[] = {
+        { AT_LOG_MAGIC, 1, 'Z' }, { AT_LOG_MAGIC + 3, 1, 'c' },
+        { AT_LOG_EPOCH, 8, 0 }, { AT_LOG_EPOCH + 7, 1, 0x80 },
+        { AT_HEAD_ZEROES, 1, 1 },
+        { 300, 1, 0x80 }, { 511, 1, 0xff },
+    };
+    uint8_t buf[ZONED_LOG_BLOCK] = {};
+
+    assert_head_refused(buf);
+    memset(buf, 0xff, sizeof(buf));
+    assert_head_refused(buf);
+    for (int i = 0; i < ARRAY_SIZE(changes); i++) {
+        zoned_log_head_encode(EXAMPLE_EPOCH, buf);
+        rules_put(buf, changes[i].at, changes[i].bytes, changes[i].value);
+        rules_put(buf, AT_LOG_CHECKSUM, 4, rules_head_checksum(buf));
+        assert_head_refused(buf);
+    }
+    zoned_log_head_encode(EXAMPLE_EPOCH, buf);
+    for (int bit = 0; bit < 8 * ZONED_LOG_HEAD_SIZE; bit++) {
+        buf[bit / 8] ^= 1 << bit % 8;
+        assert_head_refused(buf);
+        buf[bit / 8] ^= 1 << bit % 8;
+    }
+}
+
+/* A log from one of its blocks on, in memory that ends with it */
+typedef struct Log {
+    ZonedHeader h;
+    uint8_t header[ZONED_HEADER_SIZE];
+    uint64_t epoch;
+    uint32_t block;
+    uint32_t blocks;
+    uint8_t *buf;
+} Log;
+
+static void log_init(Log *log, const ZonedGeometry *geo, uint64_t epoch,
+                     uint32_t block, uint32_t blocks)
+{
+    *log = (Log) { .epoch = epoch, .block = block, .blocks = blocks };
+    zoned_header_init(&log->h, geo, 0);
+    zoned_header_encode(&log->h, log->header);
+    log->buf = g_malloc(blocks * ZONED_LOG_BLOCK);
+    memset(log->buf, 0xaa, blocks * ZONED_LOG_BLOCK);
+}
+
+static void log_init_example(Log *log, uint32_t blocks)
+{
+    log_init(log, &example_geo, EXAMPLE_EPOCH, EXAMPLE_BLOCK, blocks);
+    memcpy(log->buf, example_record, sizeof(example_record));
+}
+
+static void log_destroy(Log *log)
+{
+    g_free(log->buf);
+}
+
+static void log_fix_checksum(Log *log)
+{
+    rules_put(log->buf, AT_LOG_CHECKSUM, 4, rules_record_checksum(log->buf));
+}
+
+/* Decodes, and compares with the rules. */
+static int log_decode(const Log *log, ZonedLogRecord *record, Error **errp)
+{
+    int expected = rules_accept_record(log->header, log->epoch, log->block,
+                                       log->buf, log->blocks * ZONED_LOG_BLOCK);
+    int ret = zoned_log_record_decode(&log->h, log->epoch, log->block, log->buf,
+                                      log->blocks, record, errp);
+
+    g_assert_cmpint(ret, ==, expected < 0 ? -EINVAL : expected);
+    return ret;
+}
+
+/* Encodes the same again; only what is behind it in its block may differ. */
+static void assert_record_again(const Log *log, const ZonedLogRecord *record)
+{
+    uint32_t bytes = zoned_log_record_size(record->nr_runs, record->nr_sums);
+    g_autofree ZonedLogRun *runs = g_new(ZonedLogRun, record->nr_runs);
+    g_autofree ZonedLogSum *sums = g_new(ZonedLogSum, record->nr_sums);
+    g_autofree uint8_t *again = g_malloc(record->nr_blocks * ZONED_LOG_BLOCK);
+
+    g_assert_cmpuint(record->nr_blocks, ==, DIV_ROUND_UP(bytes, 4096));
+    g_assert_cmpuint(record->nr_blocks, <=, log->blocks);
+    for (uint32_t i = 0; i < record->nr_runs; i++) {
+        runs[i] = zoned_log_run(record, i);
+    }
+    for (uint32_t i = 0; i < record->nr_sums; i++) {
+        sums[i] = zoned_log_sum(record, i);
+    }
+    memset(again, 0x55, record->nr_blocks * ZONED_LOG_BLOCK);
+    zoned_log_record_encode(log->epoch, log->block, runs, record->nr_runs, sums,
+                            record->nr_sums, again);
+    g_assert_cmpmem(again, bytes, log->buf, bytes);
+    g_assert_true(buffer_is_zero(again + bytes, ROUND_UP(bytes, 4096) - bytes));
+}
+
+static void test_log_record(void)
+{
+    uint8_t buf[ZONED_LOG_BLOCK];
+    ZonedLogRecord record;
+    Log log;
+
+    memset(buf, 0xaa, sizeof(buf));
+    g_assert_cmpuint(zoned_log_record_size(2, 1), ==, sizeof(example_record));
+    zoned_log_record_encode(EXAMPLE_EPOCH, EXAMPLE_BLOCK, example_runs, 2,
+                            example_sums, 1, buf);
+    g_assert_cmpmem(buf, sizeof(example_record), example_record,
+                    sizeof(example_record));
+    g_assert_true(buffer_is_zero(buf + sizeof(example_record),
+                                 sizeof(buf) - sizeof(example_record)));
+
+    /* The end of its block does not matter, nor what comes then. */
+    for (uint32_t blocks = 1; blocks <= 3; blocks++) {
+        log_init_example(&log, blocks);
+        g_assert_cmpint(log_decode(&log, &record, &error_abort), ==, 1);
+        g_assert_cmpuint(record.nr_blocks, ==, 1);
+        g_assert_cmpuint(record.nr_runs, ==, 2);
+        g_assert_cmpuint(record.nr_sums, ==, 1);
+        for (int i = 0; i < 2; i++) {
+            ZonedLogRun run = zoned_log_run(&record, i);
+
+            g_assert_cmpuint(run.zone, ==, example_runs[i].zone);
+            g_assert_cmpuint(run.nr_zones, ==, example_runs[i].nr_zones);
+            g_assert_cmphex(run.value, ==, example_runs[i].value);
+        }
+        g_assert_cmphex(zoned_log_sum(&record, 0).address, ==, 0x40000);
+        g_assert_cmpuint(zoned_log_sum(&record, 0).bytes, ==, 4096);
+        g_assert_cmphex(zoned_log_sum(&record, 0).crc, ==, 0x12345678);
+        assert_record_again(&log, &record);
+        log_destroy(&log);
+    }
+}
+
+/* Where no record of this epoch is, the log ends; that is no error. */
+static void test_log_end(void)
+{
+    static const Change changes[] = {
+        { AT_LOG_MAGIC, 4, 0 }, { AT_LOG_MAGIC + 3, 1, 'k' },
+        { AT_LOG_EPOCH, 8, 0 }, { AT_LOG_EPOCH, 8, EXAMPLE_EPOCH - 1 },
+        { AT_LOG_EPOCH, 8, EXAMPLE_EPOCH + 1 },
+        { AT_LOG_EPOCH + 7, 1, 1 },
+        { AT_RECORD_BLOCK, 4, EXAMPLE_BLOCK - 1 },
+        { AT_RECORD_BLOCK, 4, EXAMPLE_BLOCK + 1 },
+        { AT_RECORD_BYTES, 4, 0 }, { AT_RECORD_BYTES, 4, 39 },
+        { AT_RECORD_BYTES, 4, 4097 }, { AT_RECORD_BYTES, 4, UINT32_MAX },
+    };
+    ZonedLogRecord record;
+    Log log;
+
+    for (int i = 0; i < ARRAY_SIZE(changes); i++) {
+        log_init_example(&log, 1);
+        rules_put(log.buf, changes[i].at, changes[i].bytes, changes[i].value);
+        if (changes[i].at != AT_RECORD_BYTES) {
+            log_fix_checksum(&log);
+        }
+        g_assert_cmpint(log_decode(&log, &record, &error_abort), ==, 0);
+        log_destroy(&log);
+    }
+
+    log_init_example(&log, 1);
+    for (int bit = 0; bit < 8 * ZONED_LOG_BLOCK; bit++) {
+        log.buf[bit / 8] ^= 1 << bit % 8;
+        g_assert_cmpint(log_decode(&log, &record, &error_abort), ==,
+                        bit / 8 >= sizeof(example_record));
+        log.buf[bit / 8] ^= 1 << bit % 8;
+    }
+    log.blocks = 0;
+    g_assert_cmpint(log_decode(&log, &record, &error_abort), ==, 0);
+    log_destroy(&log);
+}
+
+/* Records of the example with a right checksum, changed to what cannot be */
+#define RUN(i) (AT_RECORD_ITEMS + 16 * (i))
+#define SUM RUN(2)
+
+static const Refusal record_refusals[] = {
+    { { { AT_RECORD_RUNS, 4, 1 } }, 0, "1 runs and 1 checksums in 88 bytes" },
+    { { { AT_RECORD_RUNS, 4, 1 << 28 } }, 0,
+      "268435456 runs and 1 checksums in 88 bytes" },
+    { { { AT_RECORD_SUMS, 4, (1 << 28) + 1 } }, 0,
+      "2 runs and 268435457 checksums in 88 bytes" },
+    { { { AT_RECORD_SUMS, 4, -1 } }, 0,
+      "2 runs and 4294967295 checksums in 88 bytes" },
+    { { { AT_RECORD_BYTES, 4, 87 } }, 0, "2 runs and 1 checksums in 87 bytes" },
+    { { { AT_RECORD_BYTES, 4, 40 } }, 0, "2 runs and 1 checksums in 40 bytes" },
+    { { { AT_RECORD_ZEROES, 1, 1 } }, 0,
+      "2 runs and 1 checksums in 88 bytes" },
+    { { { AT_RECORD_ZEROES + 7, 1, 0x80 } }, 0,
+      "2 runs and 1 checksums in 88 bytes" },
+
+    /* Zones that are none, or not in order */
+    { { { RUN(0) + 4, 4, 0 } }, 0, "Run of 0 zones from zone 1 on" },
+    { { { RUN(0), 4, 0 }, { RUN(0) + 4, 4, 0 } }, 0,
+      "Run of 0 zones from zone 0 on" },
+    { { { RUN(1), 4, 5 } }, 0, "Run of 2 zones from zone 5 on" },
+    { { { RUN(1), 4, 5 }, { RUN(1) + 4, 4, 0 } }, 0,
+      "Run of 0 zones from zone 5 on" },
+    { { { RUN(1) + 4, 4, 4 } }, 0, "Run of 4 zones from zone 2 on" },
+    { { { RUN(1) + 4, 4, UINT32_MAX } }, 0,
+      "Run of 4294967295 zones from zone 2 on" },
+    { { { RUN(1), 4, UINT32_MAX } }, 0,
+      "Run of 2 zones from zone 4294967295 on" },
+    { { { RUN(1), 4, 1 }, { RUN(1) + 8, 8, ENTRY(1, 0x40000) } }, 0,
+      "Run of 2 zones from zone 1 on" },
+    { { { RUN(0), 4, 2 }, { RUN(0) + 8, 8, ENTRY(1, 0x80000) },
+        { RUN(1), 4, 1 }, { RUN(1) + 8, 8, ENTRY(1, 0x40000) } }, 0,
+      "Run of 2 zones from zone 1 on" },
+
+    /* Entries that are none */
+    { { { RUN(0) + 8, 8, ENTRY(14, 0x80000) } }, 0,
+      "Zone 1 is FULL and cannot be written up to byte 524288 (it starts at "
+      "262144 and has a capacity of 196608 bytes)" },
+    { { { RUN(1) + 8, 8, ENTRY(5, 0x80000) } }, 0,
+      "Zone 2 is sequential and cannot have condition 0x5 (unknown)" },
+    { { { RUN(0), 4, 0 } }, 0,
+      "Zone 0 is conventional, but its entry 0xe000000000070000 says "
+      "otherwise" },
+    /* The first zone, and not the last */
+    { { { RUN(1) + 4, 4, 3 }, { RUN(1) + 8, 8, ENTRY(14, 0xb0000) } }, 0,
+      "Zone 4 is FULL and cannot be written up to byte 1245184 (it starts at "
+      "1048576 and has a capacity of 131072 bytes)" },
+    { { { RUN(0), 4, 0 }, { RUN(0) + 4, 4, 2 },
+        { RUN(0) + 8, 8, ENTRY(0, 0x40000 | CONV_BIT) } }, 0,
+      "Zone 1 is sequential, but its entry 0x0800000000080000 says otherwise" },
+
+    /* Checksums of what is no data */
+    { { { SUM, 8, 0x40001 } }, 0, "Checksum of 4096 bytes at 262145" },
+    { { { SUM, 8, 0x40100 } }, 0, "Checksum of 4096 bytes at 262400" },
+    { { { SUM, 8, 0x11f200 } }, 0, "Checksum of 4096 bytes at 1176064" },
+    { { { SUM, 8, 0x120000 } }, 0, "Checksum of 4096 bytes at 1179648" },
+    { { { SUM, 8, -4096ULL } }, 0,
+      "Checksum of 4096 bytes at 18446744073709547520" },
+    { { { SUM, 8, -512ULL } }, 0,
+      "Checksum of 4096 bytes at 18446744073709551104" },
+    { { { SUM + 8, 4, 0 } }, 0, "Checksum of 0 bytes at 262144" },
+    { { { SUM + 8, 4, 256 } }, 0, "Checksum of 256 bytes at 262144" },
+    { { { SUM + 8, 4, 513 } }, 0, "Checksum of 513 bytes at 262144" },
+    { { { SUM, 8, 0 } }, 0, "Checksum of 4096 bytes at 0" },
+    { { { SUM, 8, 0x3fe00 } }, 0, "Checksum of 4096 bytes at 261632" },
+    { { { SUM + 8, 4, -512 } }, 0, "Checksum of 4294966784 bytes at 262144" },
+};
+
+static void test_log_record_refused(void)
+{
+    const char *prefix = "Record at block 3 of the log in zoned image is "
+                         "invalid: ";
+
+    for (int i = 0; i < ARRAY_SIZE(record_refusals); i++) {
+        g_autofree char *message = g_strconcat(prefix,
+                                               record_refusals[i].message,
+                                               NULL);
+        ZonedLogRecord record;
+        Error *err = NULL;
+        Log log;
+
+        log_init_example(&log, 2);
+        apply_changes(log.buf, record_refusals[i].changes);
+        /* Without a right checksum, it is no record at all. */
+        g_assert_cmpint(log_decode(&log, &record, &error_abort), ==, 0);
+        log_fix_checksum(&log);
+        g_assert_cmpint(log_decode(&log, &record, &err), ==, -EINVAL);
+        g_assert_cmpstr(error_get_pretty(err), ==, message);
+        error_free(err);
+        g_assert_cmpint(log_decode(&log, &record, NULL), ==, -EINVAL);
+        log_destroy(&log);
+    }
+}
+
+/* What is at the edge of what can be */
+static void test_log_record_edges(void)
+{
+    static const Change changes[][4] = {
+        /* Up to the last zone, and a conventional one */
+        { { RUN(1) + 4, 4, 3 } },
+        { { RUN(1), 4, 4 }, { RUN(1) + 4, 4, 1 },
+          { RUN(1) + 8, 8, ENTRY(14, 0x120000) } },
+        { { RUN(0), 4, 0 }, { RUN(0) + 8, 8, ENTRY(0, 0x40000 | CONV_BIT) } },
+        /* The end of the device, and as much as there may be */
+        { { SUM, 8, 0x11f000 } },
+        { { SUM, 8, 0x40000 }, { SUM + 8, 4, 0x120000 - 0x40000 } },
+        { { SUM, 8, 0x40000 }, { SUM + 8, 4, 512 } },
+        { { SUM + 12, 4, 0 } },
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(changes); i++) {
+        ZonedLogRecord record;
+        Log log;
+
+        log_init_example(&log, 1);
+        apply_changes(log.buf, changes[i]);
+        log_fix_checksum(&log);
+        g_assert_cmpint(log_decode(&log, &record, &error_abort), ==, 1);
+        assert_record_again(&log, &record);
+        log_destroy(&log);
+    }
+}
+
+/* Records of all lengths need what they need, and no block more. */
+static void test_log_record_lengths(void)
+{
+    static const struct {
+        uint32_t nr_runs;
+        uint32_t nr_sums;
+        uint32_t blocks;
+    } records[] = {
+        { 0, 0, 1 }, { 1, 0, 1 }, { 0, 1, 1 }, { 253, 0, 1 }, { 100, 153, 1 },
+        { 254, 0, 2 }, { 0, 254, 2 }, { 509, 0, 2 }, { 510, 0, 3 },
+        { 2048, 2048, 17 },
+    };
+    ZonedGeometry geo = geometry(2048 * 4096, 4096, 4096, 0);
+    g_autofree ZonedLogRun *runs = g_new(ZonedLogRun, 2048);
+    g_autofree ZonedLogSum *sums = g_new(ZonedLogSum, 2049);
+
+    for (uint32_t i = 0; i < 2048; i++) {
+        runs[i] = (ZonedLogRun) { i, 1, ENTRY(4, i * 4096 + 512) };
+    }
+    for (uint32_t i = 0; i <= 2048; i++) {
+        sums[i] = (ZonedLogSum) { (2048 - i) * 512, 512, i };
+    }
+    for (int i = 0; i < ARRAY_SIZE(records); i++) {
+        uint32_t blocks = records[i].blocks;
+        ZonedLogRecord record;
+        Log log;
+
+        log_init(&log, &geo, UINT64_MAX, ZONED_LOG_MAX_BLOCKS - blocks, blocks);
+        zoned_log_record_encode(log.epoch, log.block, runs, records[i].nr_runs,
+                                sums, records[i].nr_sums, log.buf);
+        g_assert_cmpint(log_decode(&log, &record, &error_abort), ==, 1);
+        g_assert_cmpuint(record.nr_blocks, ==, blocks);
+        assert_record_again(&log, &record);
+        log.blocks--;
+        g_assert_cmpint(log_decode(&log, &record, &error_abort), ==, 0);
+        log_destroy(&log);
+    }
+}
+
+/* Together, not more than a limit has checksums. */
+static void test_log_record_summed(void)
+{
+    ZonedGeometry geo = geometry(4096 * 4096, 4096, 4096, 0);
+    ZonedLogSum sums[3] = {
+        { 0, 512 * KiB, 1 }, { 0, 512 * KiB, 2 }, { 4096, 512, 3 },
+    };
+    ZonedLogSum whole = { 4096, 1 * MiB, 4 };
+    ZonedLogRecord record;
+    Log log;
+
+    log_init(&log, &geo, 1, 1, 1);
+    zoned_log_record_encode(1, 1, NULL, 0, &whole, 1, log.buf);
+    g_assert_cmpint(log_decode(&log, &record, &error_abort), ==, 1);
+    whole.bytes += 512;
+    zoned_log_record_encode(1, 1, NULL, 0, &whole, 1, log.buf);
+    g_assert_cmpint(log_decode(&log, &record, NULL), ==, -EINVAL);
+    zoned_log_record_encode(1, 1, NULL, 0, sums, 2, log.buf);
+    g_assert_cmpint(log_decode(&log, &record, &error_abort), ==, 1);
+    zoned_log_record_encode(1, 1, NULL, 0, sums, 3, log.buf);
+    g_assert_cmpint(log_decode(&log, &record, NULL), ==, -EINVAL);
+    log_destroy(&log);
+}
+
+/* A new head makes nothing valid that is in the log already. */
+static void test_log_newest_epoch(void)
+{
+    g_autofree uint8_t *buf = g_malloc(4 * ZONED_LOG_BLOCK);
+
+    g_assert_cmpuint(zoned_log_newest_epoch(buf, 0), ==, 0);
+    memset(buf, 0xaa, 4 * ZONED_LOG_BLOCK);
+    zoned_log_head_encode(5, buf);
+    g_assert_cmpuint(zoned_log_newest_epoch(buf, 4), ==, 5);
+    for (uint32_t block = 1; block < 4; block++) {
+        for (uint64_t epoch = 4; epoch <= 6; epoch++) {
+            uint8_t *record = buf + block * ZONED_LOG_BLOCK;
+
+            zoned_log_record_encode(epoch, block, NULL, 0, NULL, 0, record);
+            g_assert_cmpuint(zoned_log_newest_epoch(buf, 4), ==, MAX(epoch, 5));
+            g_assert_cmpuint(zoned_log_newest_epoch(buf, block), ==, 5);
+            memset(record, 0xaa, 4);
+        }
+    }
+    zoned_log_record_encode(INT64_MAX, 1, NULL, 0, NULL, 0,
+                            buf + 3 * ZONED_LOG_BLOCK);
+    g_assert_cmpuint(zoned_log_newest_epoch(buf, 4), ==, INT64_MAX);
+    /* That cannot become one. */
+    zoned_log_record_encode(INT64_MAX + 1ULL, 1, NULL, 0, NULL, 0,
+                            buf + 3 * ZONED_LOG_BLOCK);
+    g_assert_cmpuint(zoned_log_newest_epoch(buf, 4), ==, 5);
+}
+
+/* Of @n zones, the entries @raw are as @expected, or as before if in @some. */
+static void check_some_applied(const uint64_t *before, const uint64_t *expected,
+                               int n, unsigned long some, unsigned long known,
+                               const uint64_t *raw)
+{
+    for (int i = 0; i < n; i++) {
+        bool applied = !test_bit(i, &some) && expected[i] != before[i];
+
+        g_assert_cmphex(raw[i], ==, applied ? expected[i] : before[i]);
+        g_assert_cmpint(test_bit(i, &known), ==,
+                        applied || test_bit(i, &some));
+    }
+}
+
+/* What a record says is put into any part of the zone table, but for some. */
+static void test_log_apply(void)
+{
+    enum { NR = ARRAY_SIZE(example_table) };
+    ZonedLogRecord record;
+    uint64_t table[NR], expected[NR];
+    Log log;
+
+    log_init_example(&log, 1);
+    g_assert_cmpint(log_decode(&log, &record, &error_abort), ==, 1);
+    for (int i = 0; i < NR; i++) {
+        table[i] = expected[i] = 0x0101010101010101ULL * i;
+    }
+    expected[1] = raw_entry(ENTRY(14, 0x70000));
+    expected[2] = raw_entry(ENTRY(1, 0x80000));
+    expected[3] = raw_entry(ENTRY(1, 0xc0000));
+    for (int first = 0; first < NR; first++) {
+        for (int n = 0; n <= NR - first; n++) {
+            for (unsigned long some = 0; some < 1UL << n; some++) {
+                g_autofree uint64_t *raw = g_memdup2(table + first, n * 8);
+                unsigned long known = some;
+
+                zoned_log_runs_apply(&example_geo, &record, first, n, &known,
+                                     raw);
+                check_some_applied(&table[first], &expected[first], n, some,
+                                   known, raw);
+            }
+        }
+    }
+    log_destroy(&log);
+}
+
+/* A run that often is a valid one of zones from @zone on, and less than @n */
+static ZonedLogRun random_run(ZonedRandom *r, const ZonedGeometry *geo,
+                              uint32_t zone, uint32_t n)
+{
+    static const uint8_t conds[] = { 1, 1, 2, 3, 4, 13, 14, 14, 15 };
+    uint8_t cond = conds[random_below(r, ARRAY_SIZE(conds))];
+    uint64_t written = QEMU_ALIGN_DOWN(random_below(r, geo->zone_capacity),
+                                       512);
+
+    if (random_percent(r, 3)) {
+        return (ZonedLogRun) { zone, random_number(r), random_number(r) };
+    }
+    if (random_percent(r, 5)) {
+        cond = random_below(r, 16);
+    }
+    if (random_percent(r, 5)) {
+        written += geo->zone_size;
+    }
+    return (ZonedLogRun) {
+        .zone = zone,
+        .nr_zones = 1 + random_below(r, n),
+        .value = zone < geo->nr_conv
+                 ? ENTRY(0, CONV_BIT | (zone + 1) * geo->zone_size)
+                 : ENTRY(cond, zone * geo->zone_size +
+                               (cond == 1 ? 0 : written)),
+    };
+}
+
+static void random_record(ZonedRandom *r, Log *log)
+{
+    const ZonedGeometry *geo = &log->h.geo;
+    ZonedLogRun runs[300];
+    ZonedLogSum sums[20];
+    uint64_t limit = random_percent(r, 1) ? 0 : zoned_conv_limit(geo);
+    uint32_t nr_runs = 0, nr_sums = limit < geo->size ? random_below(r, 8) : 0;
+    uint32_t zone = random_below(r, geo->nr_zones);
+
+    while (zone < geo->nr_zones && nr_runs < ARRAY_SIZE(runs)) {
+        uint32_t left = geo->nr_zones - zone;
+
+        runs[nr_runs] = random_run(r, geo, zone, MIN(left, 20));
+        if (random_percent(r, 1)) {
+            break;
+        }
+        zone += runs[nr_runs++].nr_zones + random_below(r, 4);
+    }
+    for (uint32_t i = 0; i < nr_sums; i++) {
+        uint64_t bytes = QEMU_ALIGN_UP(1 + random_below(r, 128 * KiB), 512);
+
+        bytes = MIN(bytes, geo->size - limit);
+        sums[i] = (ZonedLogSum) {
+            .address = limit +
+                QEMU_ALIGN_DOWN(random_below(r, geo->size - limit - bytes + 1),
+                                random_percent(r, 1) ? 256 : 512),
+            .bytes = bytes,
+            .crc = random_bits(r),
+        };
+    }
+    zoned_log_record_encode(log->epoch, log->block, runs, nr_runs, sums,
+                            nr_sums, log->buf);
+    for (int n = random_percent(r, 10); n > 0; n--) {
+        log->buf[random_below(r, zoned_log_record_size(nr_runs, nr_sums))] ^=
+            1 << random_below(r, 8);
+        if (rules_get(log->buf, AT_RECORD_BYTES, 4) <= log->blocks * 4096) {
+            log_fix_checksum(log);
+        }
+    }
+}
+
+/* The entries that an accepted record has, found one by one */
+static void check_applied(const Log *log, const ZonedLogRecord *record)
+{
+    const ZonedGeometry *geo = &log->h.geo;
+    g_autofree uint64_t *raw = g_new0(uint64_t, geo->nr_zones);
+    g_autofree unsigned long *known = bitmap_new(geo->nr_zones);
+    uint32_t run = 0, left = 0;
+    uint64_t value = 0;
+
+    zoned_log_runs_apply(geo, record, 0, geo->nr_zones, known, raw);
+    for (uint32_t i = 0; i < geo->nr_zones; i++) {
+        const uint8_t *p = log->buf + AT_RECORD_ITEMS + 16 * run;
+
+        if (left == 0 && run < record->nr_runs && rules_get(p, 0, 4) == i) {
+            left = rules_get(p, 4, 4);
+            value = rules_get(p, 8, 8);
+            run++;
+        }
+        g_assert_cmphex(raw[i], ==, left ? raw_entry(value) : 0);
+        g_assert_true(!left ||
+                      zoned_entry_decode(geo, i, raw[i], &(ZonedEntry) {},
+                                         &error_abort));
+        value += geo->zone_size;
+        left -= left > 0;
+    }
+    g_assert_cmpuint(run, ==, record->nr_runs);
+}
+
+static void test_log_random(void)
+{
+    ZonedRandom r = random_start();
+    uint64_t steps = random_steps(100000), count[3] = {};
+    const ZonedGeometry geos[] = {
+        example_geo, extended_geo(),
+        geometry(500 * 8192 - 4096, 8192, 4096, 7),
+        geometry(9 * 12288 + 4096, 12288, 8192, 0),
+        geometry(12288 * 7 + 4096, 12288, 8192, 8),
+        geometry(ZONED_MAX_SIZE, 1ULL << 55, 1ULL << 54, 1),
+    };
+
+    for (uint64_t step = 0; step < steps; step++) {
+        ZonedLogRecord record;
+        Log log;
+        int ret;
+
+        log_init(&log, &geos[random_below(&r, ARRAY_SIZE(geos))],
+                 1 + random_bits(&r) / 2, 1 + random_below(&r, 4000), 2);
+        random_record(&r, &log);
+        ret = log_decode(&log, &record, NULL);
+        if (ret == 1) {
+            assert_record_again(&log, &record);
+            check_applied(&log, &record);
+        }
+        count[MAX(ret, -1) + 1]++;
+        log_destroy(&log);
+    }
+    for (int i = 0; i < 3 && steps >= 1000; i++) {
+        g_assert_cmpuint(count[i], >, steps / 100);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -1527,6 +2237,17 @@ int main(int argc, char **argv)
     g_test_add_func("/zoned/format/entry/exhaustive", test_entry_exhaustive);
     g_test_add_func("/zoned/format/entry/edges", test_entry_edges);
     g_test_add_func("/zoned/format/entry/random", test_entry_random);
+    g_test_add_func("/zoned/format/log/head", test_log_head);
+    g_test_add_func("/zoned/format/log/head-refused", test_log_head_refused);
+    g_test_add_func("/zoned/format/log/record", test_log_record);
+    g_test_add_func("/zoned/format/log/end", test_log_end);
+    g_test_add_func("/zoned/format/log/refused", test_log_record_refused);
+    g_test_add_func("/zoned/format/log/edges", test_log_record_edges);
+    g_test_add_func("/zoned/format/log/lengths", test_log_record_lengths);
+    g_test_add_func("/zoned/format/log/summed", test_log_record_summed);
+    g_test_add_func("/zoned/format/log/newest-epoch", test_log_newest_epoch);
+    g_test_add_func("/zoned/format/log/apply", test_log_apply);
+    g_test_add_func("/zoned/format/log/random", test_log_random);
     g_test_add_func("/zoned/format/condition-names", test_cond_name);
 
     return g_test_run();

@@ -36,7 +36,23 @@ enum {
     AT_TABLE_OFFSET = 96,
     AT_DATA_OFFSET = 104,
     AT_EXTENSION_OFFSET = 112,
-    AT_ZEROES = 120,
+    AT_LOG_OFFSET = 120,
+    AT_LOG_BLOCKS = 128,
+    AT_ZEROES = 132,
+};
+
+/* Bytes of the head of the log, or of a record, at which its fields are */
+enum {
+    AT_LOG_MAGIC = 0,
+    AT_LOG_CHECKSUM = 4,
+    AT_LOG_EPOCH = 8,
+    AT_HEAD_ZEROES = 16,
+    AT_RECORD_BLOCK = 16,
+    AT_RECORD_BYTES = 20,
+    AT_RECORD_RUNS = 24,
+    AT_RECORD_SUMS = 28,
+    AT_RECORD_ZEROES = 32,
+    AT_RECORD_ITEMS = 40,
 };
 
 static inline uint64_t rules_get(const uint8_t *buf, int at, int bytes)
@@ -56,8 +72,8 @@ static inline void rules_put(uint8_t *buf, int at, int bytes, uint64_t value)
     }
 }
 
-/* CRC-32C of the header with zeroes in place of the checksum */
-static inline uint32_t rules_checksum(const uint8_t *buf)
+/* CRC-32C of @n bytes with zeroes in place of the checksum at @at */
+static inline uint32_t rules_crc(const uint8_t *buf, uint64_t n, uint64_t at)
 {
     static uint32_t table[256];
     uint32_t crc = 0xffffffff;
@@ -72,12 +88,17 @@ static inline uint32_t rules_checksum(const uint8_t *buf)
             table[i] = c;
         }
     }
-    for (int i = 0; i < RULES_HEADER_SIZE; i++) {
-        bool zero = i >= AT_CHECKSUM && i < AT_CHECKSUM + 4;
+    for (uint64_t i = 0; i < n; i++) {
+        bool zero = i >= at && i < at + 4;
 
         crc = crc >> 8 ^ table[(crc ^ (zero ? 0 : buf[i])) & 0xff];
     }
     return ~crc;
+}
+
+static inline uint32_t rules_checksum(const uint8_t *buf)
+{
+    return rules_crc(buf, RULES_HEADER_SIZE, AT_CHECKSUM);
 }
 
 static inline void rules_fix_checksum(uint8_t *buf)
@@ -101,6 +122,8 @@ static inline bool rules_accept_header(const uint8_t *buf)
     uint64_t data_offset = rules_get(buf, AT_DATA_OFFSET, 8);
     uint64_t ext_size = rules_get(buf, AT_EXTENSION_SIZE, 4);
     uint64_t ext_offset = rules_get(buf, AT_EXTENSION_OFFSET, 8);
+    uint64_t log_offset = rules_get(buf, AT_LOG_OFFSET, 8);
+    uint64_t log_blocks = rules_get(buf, AT_LOG_BLOCKS, 4);
     uint64_t table_end;
 
     if (buf[0] != 'z' || buf[1] != 'o' || buf[2] != 'n' || buf[3] != 'e' ||
@@ -147,6 +170,17 @@ static inline bool rules_accept_header(const uint8_t *buf)
             return false;
         }
         table_end = ext_offset + (nr_zones * ext_size + 4095) / 4096 * 4096;
+    }
+    if (log_blocks == 0) {
+        if (log_offset != 0) {
+            return false;
+        }
+    } else {
+        if (log_blocks == 1 || log_blocks > 4096 || log_offset % 4096 ||
+            log_offset < table_end || log_offset > max_int64) {
+            return false;
+        }
+        table_end = log_offset + log_blocks * 4096;
     }
     return table_end <= max_int64 && data_offset >= table_end &&
            data_offset % (1024 * 1024) == 0 && data_offset <= max_int64 &&
@@ -198,6 +232,102 @@ static inline bool rules_accept_entry(const uint8_t *buf, uint32_t i,
     default:
         return false;
     }
+}
+
+/* The checksum that a head of the log must have */
+static inline uint32_t rules_head_checksum(const uint8_t *buf)
+{
+    return rules_crc(buf, 512, AT_LOG_CHECKSUM);
+}
+
+/* Does a reader accept this head of a log? */
+static inline bool rules_accept_head(const uint8_t *buf)
+{
+    for (int i = AT_HEAD_ZEROES; i < 512; i++) {
+        if (buf[i]) {
+            return false;
+        }
+    }
+    return buf[0] == 'z' && buf[1] == 'l' && buf[2] == 'o' && buf[3] == 'g' &&
+           rules_get(buf, AT_LOG_EPOCH, 8) > 0 &&
+           rules_get(buf, AT_LOG_EPOCH, 8) <= INT64_MAX &&
+           rules_get(buf, AT_LOG_CHECKSUM, 4) == rules_head_checksum(buf);
+}
+
+/* The checksum that a record which says how long it is must have */
+static inline uint32_t rules_record_checksum(const uint8_t *buf)
+{
+    return rules_crc(buf, rules_get(buf, AT_RECORD_BYTES, 4), AT_LOG_CHECKSUM);
+}
+
+static inline bool rules_accept_run(const uint8_t *header, const uint8_t *run,
+                                    uint64_t *least)
+{
+    uint64_t zone_size = rules_get(header, AT_ZONE_SIZE, 8);
+    uint64_t nr_zones = rules_get(header, AT_NR_ZONES, 4);
+    uint64_t zone = rules_get(run, 0, 4);
+    uint64_t n = rules_get(run, 4, 4);
+    uint64_t value = rules_get(run, 8, 8);
+
+    if (n < 1 || zone < *least || zone + n > nr_zones) {
+        return false;
+    }
+    *least = zone + n;
+    for (; zone < *least; zone++, value += zone_size) {
+        if (!rules_accept_entry(header, zone, value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * Is there a record at block @block of a log with @epoch, of which @buf has the
+ * @n bytes from there to its end?  1: there is; 0: the log ends; -1: damage.
+ */
+static inline int rules_accept_record(const uint8_t *header, uint64_t epoch,
+                                      uint32_t block, const uint8_t *buf,
+                                      uint64_t n)
+{
+    uint64_t size = rules_get(header, AT_SIZE, 8);
+    uint64_t zone_size = rules_get(header, AT_ZONE_SIZE, 8);
+    uint64_t nr_conv = rules_get(header, AT_NR_CONV, 4);
+    uint64_t bytes, runs, sums, summed = 0, least = 0;
+
+    if (n == 0 || buf[0] != 'z' || buf[1] != 'r' || buf[2] != 'e' ||
+        buf[3] != 'c' || rules_get(buf, AT_LOG_EPOCH, 8) != epoch ||
+        rules_get(buf, AT_RECORD_BLOCK, 4) != block) {
+        return 0;
+    }
+    bytes = rules_get(buf, AT_RECORD_BYTES, 4);
+    if (bytes < 40 || bytes > n ||
+        rules_get(buf, AT_LOG_CHECKSUM, 4) != rules_record_checksum(buf)) {
+        return 0;
+    }
+    runs = rules_get(buf, AT_RECORD_RUNS, 4);
+    sums = rules_get(buf, AT_RECORD_SUMS, 4);
+    if (rules_get(buf, AT_RECORD_ZEROES, 8) ||
+        (runs + sums) * 16 + 40 != bytes) {
+        return -1;
+    }
+    buf += AT_RECORD_ITEMS;
+    for (; runs > 0; runs--, buf += 16) {
+        if (!rules_accept_run(header, buf, &least)) {
+            return -1;
+        }
+    }
+    for (; sums > 0; sums--, buf += 16) {
+        uint64_t address = rules_get(buf, 0, 8);
+        uint64_t length = rules_get(buf, 8, 4);
+
+        summed += length;
+        if (length == 0 || length % 512 || address % 512 ||
+            address < nr_conv * zone_size || length > size ||
+            address > size - length || summed > 1024 * 1024) {
+            return -1;
+        }
+    }
+    return 1;
 }
 
 #endif /* TESTS_UNIT_ZONED_FORMAT_RULES_H */
