@@ -3,8 +3,8 @@
  *
  * The node was opened with BDRV_O_CHECK: the header is valid, or what was left
  * of it determined the rest (zoned_header_rebuild()), but the zones may be
- * anything.  Here the table is read again, and each entry that cannot be is
- * reported with its zone and value.  What is in descriptor extensions is the
+ * anything.  Here table and log are read again, and each entry that cannot be
+ * is reported with its zone and value.  What is in descriptor extensions is the
  * guest's, so any bytes are right there.
  *
  * A repair gives up no data.  An impossible entry becomes FULL up to the
@@ -16,6 +16,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/error-report.h"
 #include "zoned.h"
 
 /*
@@ -193,23 +194,16 @@ static int coroutine_fn GRAPH_RDLOCK check_header(ZonedCheck *c)
 static int coroutine_fn GRAPH_RDLOCK check_table(ZonedCheck *c)
 {
     BDRVZonedState *s = c->bs->opaque;
-    uint32_t nr_zones = s->header.geo.nr_zones;
-    g_autofree uint64_t *raw = g_malloc(ZONED_TABLE_BLOCK);
-    const uint32_t per_block = ZONED_TABLE_BLOCK / ZONED_ENTRY_SIZE;
+    Error *err = NULL;
+    g_autofree uint64_t *raw = zoned_log_read(c->bs, &err);
 
-    for (uint32_t first = 0; first < nr_zones; first += per_block) {
-        uint32_t n = MIN(per_block, nr_zones - first);
-        int ret = bdrv_co_pread(c->bs->file, s->base + s->header.table_offset +
-                                (uint64_t)first * ZONED_ENTRY_SIZE,
-                                n * ZONED_ENTRY_SIZE, raw, 0);
-
-        if (ret < 0) {
-            c->result->check_errors++;
-            return ret;
-        }
-        for (uint32_t j = 0; j < n; j++) {
-            check_zone(c, first + j, raw[j]);
-        }
+    if (!raw) {
+        error_report_err(err);
+        c->result->check_errors++;
+        return -EIO;
+    }
+    for (uint32_t i = 0; i < s->header.geo.nr_zones; i++) {
+        check_zone(c, i, raw[i]);
     }
     report_unnamed_zones(c);
     return 0;
@@ -283,7 +277,10 @@ int coroutine_fn GRAPH_RDLOCK zoned_co_check(BlockDriverState *bs,
     if (ret == 0) {
         ret = check_length(&c);
     }
-    if (ret == 0 && c.fix) {
+    if (ret == 0 && result->corruptions_fixed > 0) {
+        qemu_spin_lock(&s->lock);
+        zoned_commit_take_over(s);
+        qemu_spin_unlock(&s->lock);
         ret = zoned_co_commit(bs);
         s->header_rebuilt = false;
     }

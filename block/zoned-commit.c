@@ -1,51 +1,85 @@
 /*
  * zoned block format driver: write-back of the zone table
  *
- * The rule: whatever a crash leaves of the file, the table in it must not claim
- * data that is not there.  So a commit
+ * The rule: whatever a crash leaves of the file, the image in it must not claim
+ * data that is not there.
  *
- *   1. takes, under the lock, the address of each dirty zone below which the
- *      data of all writes is in the file;
- *   2. flushes the file: now all data below these addresses is durable;
- *   3. writes the dirty blocks of the table;
- *   4. flushes the file again: now the table is durable.
+ * The image says what zones are like in its zone table and, in front of that,
+ * in a log: records, each with the entries of zones that have changed.  What a
+ * record says of a zone counts more than the table and the records before it.
+ * A commit is one of two:
  *
- * An entry is 8 bytes and never crosses a sector, so a torn write of the table
- * leaves each entry either old or new, and both are true.  When something
- * fails, even the last flush, the blocks are dirty again: nobody knows what the
- * file has kept of them.
+ * A record, and one flush.  Under the lock it takes each dirty zone, up to the
+ * address below which the data of all writes is in the file, with checksums of
+ * what was not flushed of that data (zoned-sums.h).  The record is written
+ * behind the one before, and a flush makes record and data durable at once.  If
+ * there is data without a sum, a flush goes before, and the record needs no
+ * sums.
+ *
+ * A full commit.  It takes the same, of all zones that are dirty or named in
+ * the log; flushes the file; writes their blocks of the table; flushes; writes
+ * the head of the log, with a new epoch; and flushes again.  The head is one
+ * sector, and what is in it makes records of other epochs void: the log is
+ * empty.
+ *
+ * A record is valid if it has the epoch of the head and the right checksum of
+ * its own; it ends the log if not, and the last one counts only if the file has
+ * the data that it has sums of.  So when the power fails:
+ *
+ *   - The last record is valid: all that it speaks of is there.  It is not: it
+ *     was not durable, so nobody was told that it is, and the state before is
+ *     intact, as nothing that is visible in that one is overwritten or
+ *     discarded before the record that takes it away is durable (zoned-mgmt.c).
+ *   - The data of earlier records needs no look: none is written before the
+ *     flush of the one before has succeeded.
+ *   - The table may have blocks of a full commit that has not ended.  It was
+ *     flushed what they speak of; and what the log names, it overrides.  An
+ *     entry is 8 bytes and never crosses a sector, so each is old or new.
+ *   - No more zones are active than there may be, however entries of one commit
+ *     and of the one before are mixed: see ZonedZones.nr_lingering.
+ *
+ * The sums are those of the bytes that were sent to the file: a guest may
+ * change its buffer meanwhile, so what is summed is a copy (write_and_sum()).
+ * Between the taking and the flush zones go on changing.  Writes only add data
+ * behind the address that was taken, and what takes data away holds the zone to
+ * itself until it is committed; so what was taken stays true.
+ *
+ * When anything fails, nobody knows what the file has, or will have, of the
+ * record or the table.  It may be valid still.  So the next commit is a full
+ * one, of all that was named, and no record of this epoch is ever written
+ * again.  If data was taken back that a commit may have counted, or what was to
+ * be durably gone may not be, there is doubt (zoned_commit_doubt()) until a
+ * commit has succeeded that began later: nothing is overwritten meanwhile.
  *
  * What is read when the image is opened may be in a cache only, as the process
- * that wrote it may have died before its flush.  It is true, for the same
- * reason; but it is not durable, and the old entries may come back.  So all
- * blocks are dirty then, and there is doubt (zoned_commit_doubt()) until they
- * were written once by us: a flush alone would not do, as the block layer
- * leaves it out for a file that this process has not written, and a kernel that
- * once failed to write a page may not try again.
+ * that wrote it may have died before its flush.  It is true; but it is not
+ * durable, and what was before may come back.  To flush would not do, as the
+ * block layer leaves that out for a file that this process has not written, and
+ * a kernel that once failed to write a page may not try again.  So there is
+ * doubt then, and the first commit takes over: it writes again the data that
+ * the last record has sums of, if it still has these, and is a full one of all
+ * blocks of the table, and of the header.  Another process may then rely on all
+ * of it.  Who leaves the image to others, or closes it, empties the log.
  *
- * Between 1 and 3 zones go on changing.  Writes only add data behind the
- * address that was taken, and what takes data away (reset) holds the zone to
- * itself until it is committed; so the address stays true.
- *
- * A reset takes data away and adds none, so its commit leaves out 2, and
- * changes nothing in the table but the entries of its own zones.  Of the
- * others in the same blocks, whose data may not be durable yet, it writes what
- * the file says already.  That is true, even if it comes from a commit that has
- * failed: an entry is written behind a flush of its data, and that data is not
- * overwritten while there is doubt.  And no zone becomes active by it.  A reset
- * of all zones leaves no others, so it is a commit of everything without 2.
+ * A reset takes data away and adds none.  So its record, if nobody waits for
+ * more, names its zones alone, and needs no flush before, whatever is written
+ * elsewhere.  No zone becomes active by it.  If a zone has failed by it, that
+ * is in the record, too: with sums of its data, or behind a flush.
  *
  * Those who come while a commit runs wait, and the first of them does the next
  * one for them all.  If that fails, it fails for them all.
  *
- * A device of another size is a commit with another header.  The header comes
- * last, and behind a flush, so the table has what it speaks of: zones that are
- * new are in the table before they are in the header, and those that go are
- * EMPTY in it.  Behind the last entry, up to the end of its block, the table
- * has those of EMPTY zones, so the block suits either header.  If the header
- * cannot be written, nobody knows which one the file has; so the next commit
- * writes it again, as does the first one of a process, which may have read it
- * from a cache.
+ * A device of another size is a full commit, then another header.  The header
+ * comes last, and behind a flush, so the table has what it speaks of, and the
+ * log is empty: zones that are new are in the table before they are in the
+ * header, and those that go are EMPTY in it.  If the full commit has to write
+ * the header, it is the old one.  Behind the last entry, up to the end of its
+ * block, the table has those of EMPTY zones, so the block suits either header.
+ * If the new header cannot be written, nobody knows which one the file has; so
+ * the next commit is a full one that writes the old one again.
+ *
+ * An image without a log is only written by a repair: all its commits are full
+ * ones, without a head.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -54,8 +88,8 @@
 #include "zoned.h"
 #include "trace.h"
 
-/* Zones that are added or dropped without releasing the lock */
-#define ZONES_PER_LOCK 4096
+/* Zones that are taken, added or dropped without releasing the lock */
+#define ZONES_PER_LOCK 512
 
 QEMU_BUILD_BUG_ON(ZONED_ZONES_PER_DIRTY_BIT * ZONED_ENTRY_SIZE !=
                   ZONED_TABLE_BLOCK);
@@ -80,24 +114,37 @@ typedef struct CommitBatch {
     bool all;                   /* all changes, or those of @first to @last? */
     uint32_t first;
     uint32_t last;
-    bool adds_data;             /* entries may claim data not yet flushed */
-    unsigned long *blocks;      /* the blocks of the table that it writes */
-    uint32_t nr_blocks;
-    uint64_t *buf;              /* their contents, one behind the other */
+    bool full;                  /* it writes the table, not a record */
+    const ZonedHeader *header;  /* with this header, if that is in doubt */
 
-    /*
-     * If @all: its number, how many lingering resources it frees, and whether
-     * it writes the header that there is.
-     */
+    /* If @all: its number, and how many lingering resources it frees. */
     uint64_t number;
     uint32_t nr_lingering;
-    bool header;
+
+    /* Its flush covers what was written up to this generation. */
+    uint64_t generation;
+
+    /* A record: what it says, and how many blocks of the log it takes. */
+    GArray *runs;               /* ZonedLogRun */
+    ZonedLogSum sums[ZONED_SUMS_MAX];
+    uint32_t nr_sums;
+    uint32_t nr_blocks;
+    bool adds_data;             /* a zone that it names is not EMPTY */
+    bool unsummed;              /* data may be without a sum */
 } CommitBatch;
 
-void zoned_commit_init(ZonedCommit *commit)
+void zoned_commit_init(ZonedCommit *commit, uint32_t max_zones)
 {
-    *commit = (ZonedCommit) {};
+    *commit = (ZonedCommit) {
+        .named = bitmap_new(DIV_ROUND_UP(max_zones, ZONED_ZONES_PER_DIRTY_BIT)),
+    };
     QSIMPLEQ_INIT(&commit->waiting);
+}
+
+void zoned_commit_destroy(ZonedCommit *commit)
+{
+    g_clear_pointer(&commit->named, g_free);
+    g_clear_pointer(&commit->found, g_free);
 }
 
 void zoned_commit_doubt(ZonedCommit *commit)
@@ -108,13 +155,25 @@ void zoned_commit_doubt(ZonedCommit *commit)
 
 void zoned_commit_doubt_header(ZonedCommit *commit)
 {
-    commit->header_in_doubt = true;
+    commit->header_in_doubt = commit->full = true;
 }
 
 /* Blocks of the zone table. */
 static uint32_t table_blocks(const BDRVZonedState *s)
 {
     return DIV_ROUND_UP(s->header.geo.nr_zones, ZONED_ZONES_PER_DIRTY_BIT);
+}
+
+void zoned_commit_take_over(BDRVZonedState *s)
+{
+    zoned_commit_doubt(&s->commit);
+    zoned_commit_doubt_header(&s->commit);
+    bitmap_set(s->commit.named, 0, table_blocks(s));
+}
+
+void zoned_commit_empty_log(BDRVZonedState *s)
+{
+    s->commit.full |= s->commit.next_block > 1;
 }
 
 /* Where block @block of the table is in the file. */
@@ -155,6 +214,18 @@ static void encode_spare(const BDRVZonedState *s, uint32_t block, uint32_t n,
     }
 }
 
+/* The entry of zone @i, of what is in the file.  Called with the lock. */
+static uint64_t encode_zone(const BDRVZonedState *s, uint32_t i)
+{
+    uint64_t end = zoned_inflight_stable(s, i);
+
+    return zoned_entry_encode(&s->header.geo, i, &(ZonedEntry) {
+        .cond = zoned_zones_image_cond(&s->zones, i, end),
+        .end = end,
+        .ext_valid = zoned_zones_ext_valid(&s->zones, i),
+    });
+}
+
 /* Block @block of the table as it is now.  Takes the lock. */
 static void encode_block(BDRVZonedState *s, uint32_t block, uint64_t *raw)
 {
@@ -163,127 +234,133 @@ static void encode_block(BDRVZonedState *s, uint32_t block, uint64_t *raw)
     encode_spare(s, block, n, raw);
     qemu_spin_lock(&s->lock);
     for (uint32_t j = 0; j < n; j++) {
-        uint32_t i = first_zone(block) + j;
-        uint64_t end = zoned_inflight_stable(s, i);
-        ZonedEntry entry = {
-            .cond = zoned_zones_image_cond(&s->zones, i, end),
-            .end = end,
-            .ext_valid = zoned_zones_ext_valid(&s->zones, i),
-        };
-
-        raw[j] = zoned_entry_encode(&s->header.geo, i, &entry);
+        raw[j] = encode_zone(s, first_zone(block) + j);
     }
     qemu_spin_unlock(&s->lock);
 }
 
-/* Is zone @i one whose changes @batch makes durable? */
-static bool is_in_batch(const CommitBatch *batch, uint32_t i)
+/* Adds zone @i, with entry @value, to what @batch says of those before it. */
+static void add_to_runs(const BDRVZonedState *s, CommitBatch *batch, uint32_t i,
+                        uint64_t value)
 {
-    return i >= batch->first && i <= batch->last;
-}
+    ZonedLogRun run = { .zone = i, .nr_zones = 1, .value = value };
+    uint64_t zone_size = s->header.geo.zone_size;
 
-/*
- * Sets @raw, which is to be block @block, to what the file says of all zones
- * that are not in @batch.  If that is not what they are now, the block remains
- * dirty; else it is clean when all of it was written and flushed, and not
- * before: what was read may be in a cache only.  Takes the lock.
- */
-static int coroutine_fn GRAPH_RDLOCK keep_others(BlockDriverState *bs,
-                                                 const CommitBatch *batch,
-                                                 uint32_t block, uint64_t *raw)
-{
-    BDRVZonedState *s = bs->opaque;
-    uint32_t first = first_zone(block);
-    uint32_t n = block_zones(s, block);
-    bool differ = false;
-    uint64_t *old;
-    int ret;
+    set_bit(i / ZONED_ZONES_PER_DIRTY_BIT, s->commit.named);
+    if (batch->runs->len > 0) {
+        ZonedLogRun *last = &g_array_index(batch->runs, ZonedLogRun,
+                                           batch->runs->len - 1);
 
-    if (is_in_batch(batch, first) && is_in_batch(batch, first + n - 1)) {
-        return 0;
-    }
-    old = qemu_try_blockalign(bs->file->bs, ZONED_TABLE_BLOCK);
-    if (!old) {
-        return -ENOMEM;
-    }
-    ret = bdrv_co_pread(bs->file, block_offset(s, block), ZONED_TABLE_BLOCK,
-                        old, 0);
-    if (ret == 0) {
-        for (uint32_t j = 0; j < n; j++) {
-            if (!is_in_batch(batch, first + j) && raw[j] != old[j]) {
-                raw[j] = old[j];
-                differ = true;
-            }
+        if (i == last->zone + last->nr_zones &&
+            value == last->value + last->nr_zones * zone_size) {
+            last->nr_zones++;
+            return;
         }
     }
-    qemu_vfree(old);
-    if (differ) {
-        qemu_spin_lock(&s->lock);
-        zoned_zones_mark_dirty(&s->zones, first);
-        qemu_spin_unlock(&s->lock);
-    }
-    return ret;
+    g_array_append_val(batch->runs, run);
 }
 
 /*
- * Moves what @batch is to write into it.  A zone that changes meanwhile is
- * dirty again, whatever the batch says of it.  Takes the lock.
+ * All zones were taken.  Adds what is summed of their data, for a record.  With
+ * the lock, under which they were taken if they are not @many.
  */
-static int coroutine_fn GRAPH_RDLOCK take_batch(BlockDriverState *bs,
-                                                CommitBatch *batch)
+static void take_sums(BDRVZonedState *s, CommitBatch *batch, bool many)
 {
-    BDRVZonedState *s = bs->opaque;
-    uint32_t nr = table_blocks(s);
-    uint64_t *raw;
-    int ret = 0;
+    const ZonedSums *sums = &s->sums;
 
-    batch->blocks = bitmap_try_new(nr);
-    if (!batch->blocks) {
-        return -ENOMEM;
-    }
-    qemu_spin_lock(&s->lock);
-    batch->nr_blocks = zoned_zones_take_dirty(&s->zones, batch->blocks,
-                                              batch->first, batch->last);
-    qemu_spin_unlock(&s->lock);
-    if (batch->nr_blocks == 0) {
-        return 0;
-    }
+    batch->generation = zoned_sums_begin_flush(&s->sums);
+    batch->unsummed = many || sums->unsummed;
+    for (uint32_t j = 0; j < sums->nr && !batch->unsummed; j++) {
+        const ZonedLogSum *sum = &sums->sum[j];
+        uint32_t i = zoned_zone_index(&s->header.geo, sum->address);
 
-    batch->buf = qemu_try_blockalign(bs->file->bs, (size_t)batch->nr_blocks *
-                                     ZONED_TABLE_BLOCK);
-    if (!batch->buf) {
-        return -ENOMEM;
+        if (i >= batch->first && i <= batch->last &&
+            sum->address < zoned_inflight_stable(s, i)) {
+            batch->sums[batch->nr_sums++] = *sum;
+        }
     }
-    raw = batch->buf;
-    for (uint32_t b = find_first_bit(batch->blocks, nr); b < nr && ret == 0;
-         b = find_next_bit(batch->blocks, nr, b + 1)) {
-        encode_block(s, b, raw);
-        ret = keep_others(bs, batch, b, raw);
-        raw += ZONED_ZONES_PER_DIRTY_BIT;
-    }
-    return ret;
 }
 
-/* Writes @batch, a run of adjacent blocks at a time. */
-static int coroutine_fn GRAPH_RDLOCK write_batch(BlockDriverState *bs,
-                                                 const CommitBatch *batch)
+/*
+ * Moves dirty zones, and what is summed of their data, into @batch.  A zone
+ * that changes meanwhile is dirty again.  Takes the lock.
+ */
+static void take_changes(BDRVZonedState *s, CommitBatch *batch)
+{
+    uint32_t zones[ZONES_PER_LOCK];
+    uint64_t raw[ZONES_PER_LOCK];
+    uint32_t next = batch->first;
+    uint32_t n;
+
+    batch->runs = g_array_new(false, false, sizeof(ZonedLogRun));
+    do {
+        qemu_spin_lock(&s->lock);
+        n = zoned_zones_take_dirty(&s->zones, next, batch->last, zones,
+                                   ZONES_PER_LOCK);
+        for (uint32_t j = 0; j < n; j++) {
+            raw[j] = encode_zone(s, zones[j]);
+            batch->adds_data |= zoned_zones_cond(&s->zones, zones[j]) !=
+                                BLK_ZS_EMPTY;
+        }
+        if (n < ZONES_PER_LOCK) {
+            take_sums(s, batch, next > batch->first);
+        }
+        qemu_spin_unlock(&s->lock);
+
+        for (uint32_t j = 0; j < n; j++) {
+            add_to_runs(s, batch, zones[j], le64_to_cpu(raw[j]));
+            next = zones[j] + 1;
+        }
+    } while (n == ZONES_PER_LOCK);
+}
+
+/* Writes @batch as a record and makes it durable, with its data. */
+static int coroutine_fn GRAPH_RDLOCK write_record(BlockDriverState *bs,
+                                                  CommitBatch *batch)
 {
     BDRVZonedState *s = bs->opaque;
+    const ZonedCommit *commit = &s->commit;
+    size_t bytes = (size_t)batch->nr_blocks * ZONED_LOG_BLOCK;
+    uint8_t *buf = qemu_try_blockalign(bs->file->bs, bytes);
+    int ret = 0;
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    if (batch->unsummed && batch->adds_data) {
+        ret = bdrv_co_flush(bs->file->bs);
+    }
+    if (ret == 0) {
+        zoned_log_record_encode(commit->epoch, commit->next_block,
+                                (ZonedLogRun *)batch->runs->data,
+                                batch->runs->len, batch->sums, batch->nr_sums,
+                                buf);
+        ret = bdrv_co_pwrite(bs->file, zoned_log_offset(s, commit->next_block),
+                             bytes, buf, 0);
+    }
+    qemu_vfree(buf);
+    return ret < 0 ? ret : bdrv_co_flush(bs->file->bs);
+}
+
+/* Writes the blocks of the table that are named; @buf has them. */
+static int coroutine_fn GRAPH_RDLOCK write_table(BlockDriverState *bs,
+                                                 const uint64_t *buf)
+{
+    BDRVZonedState *s = bs->opaque;
+    const unsigned long *named = s->commit.named;
     uint32_t nr = table_blocks(s);
-    uint64_t *raw = batch->buf;
-    uint32_t b = find_first_bit(batch->blocks, nr);
+    uint32_t b = find_first_bit(named, nr);
 
     while (b < nr) {
-        uint32_t end = find_next_zero_bit(batch->blocks, nr, b);
+        uint32_t end = find_next_zero_bit(named, nr, b);
         int64_t bytes = (int64_t)(end - b) * ZONED_TABLE_BLOCK;
-        int ret = bdrv_co_pwrite(bs->file, block_offset(s, b), bytes, raw,
-                                 0);
+        int ret = bdrv_co_pwrite(bs->file, block_offset(s, b), bytes, buf, 0);
 
         if (ret < 0) {
             return ret;
         }
-        raw += (size_t)(end - b) * ZONED_ZONES_PER_DIRTY_BIT;
-        b = find_next_bit(batch->blocks, nr, end);
+        buf += (size_t)(end - b) * ZONED_ZONES_PER_DIRTY_BIT;
+        b = find_next_bit(named, nr, end);
     }
     return 0;
 }
@@ -298,28 +375,76 @@ static int coroutine_fn GRAPH_RDLOCK write_header(BlockDriverState *bs,
     return bdrv_co_pwrite(bs->file, s->base, sizeof(buf), buf, 0);
 }
 
-/* Writes @batch, behind the data that it speaks of, and makes it durable. */
-static int coroutine_fn GRAPH_RDLOCK commit_batch(BlockDriverState *bs,
-                                                  const CommitBatch *batch)
+/* What the log says is in the table: empties it. */
+static int coroutine_fn GRAPH_RDLOCK write_head(BlockDriverState *bs)
 {
     BDRVZonedState *s = bs->opaque;
-    int ret = 0;
+    uint8_t *buf;
+    int ret;
 
-    if (batch->nr_blocks == 0 && !batch->header) {
+    if (s->header.log_blocks == 0) {
         return 0;
     }
-    if (batch->adds_data) {
-        ret = bdrv_co_flush(bs->file->bs);
+    if (s->commit.epoch == ZONED_LOG_MAX_EPOCH) {
+        return -EOVERFLOW;
+    }
+    buf = qemu_try_blockalign(bs->file->bs, ZONED_LOG_BLOCK);
+    if (!buf) {
+        return -ENOMEM;
+    }
+    zoned_log_head_encode(s->commit.epoch + 1, buf);
+    ret = bdrv_co_pwrite(bs->file, zoned_log_offset(s, 0), ZONED_LOG_BLOCK, buf,
+                         0);
+    qemu_vfree(buf);
+    return ret < 0 ? ret : bdrv_co_flush(bs->file->bs);
+}
+
+/* Writes the table, @buf of it, behind the data that it speaks of. */
+static int coroutine_fn GRAPH_RDLOCK write_full(BlockDriverState *bs,
+                                                const ZonedHeader *header,
+                                                const uint64_t *buf)
+{
+    BDRVZonedState *s = bs->opaque;
+    int ret = bdrv_co_flush(bs->file->bs);
+
+    if (ret == 0) {
+        ret = write_table(bs, buf);
+    }
+    if (ret == 0 && s->commit.header_in_doubt) {
+        ret = write_header(bs, header);
     }
     if (ret == 0) {
-        ret = write_batch(bs, batch);
-    }
-    if (ret == 0 && batch->header) {
-        ret = write_header(bs, &s->header);
-    }
-    if (ret == 0) {
         ret = bdrv_co_flush(bs->file->bs);
     }
+    return ret < 0 ? ret : write_head(bs);
+}
+
+/* Does @batch as a full commit of all zones.  Takes the lock. */
+static int coroutine_fn GRAPH_RDLOCK commit_full(BlockDriverState *bs,
+                                                 CommitBatch *batch)
+{
+    BDRVZonedState *s = bs->opaque;
+    const unsigned long *named = s->commit.named;
+    uint32_t nr = table_blocks(s);
+    uint64_t *buf, *raw;
+    int ret;
+
+    ret = zoned_log_rewrite_data(bs);
+    if (ret < 0) {
+        return ret;
+    }
+    buf = raw = qemu_try_blockalign(bs->file->bs, ZONED_TABLE_BLOCK *
+                                    bitmap_count_one(named, nr));
+    if (!buf) {
+        return -ENOMEM;
+    }
+    for (uint32_t b = find_first_bit(named, nr); b < nr;
+         b = find_next_bit(named, nr, b + 1)) {
+        encode_block(s, b, raw);
+        raw += ZONED_ZONES_PER_DIRTY_BIT;
+    }
+    ret = write_full(bs, batch->header, buf);
+    qemu_vfree(buf);
     return ret;
 }
 
@@ -372,23 +497,38 @@ static bool begin_batch(BDRVZonedState *s, const ZonedCommitRequest *r,
 {
     ZonedCommit *commit = &s->commit;
     uint32_t last_zone = s->header.geo.nr_zones - 1;
-    bool reset_all = !r->all && r->first == 0 && r->last == last_zone;
 
     QSIMPLEQ_INIT(&batch->served);
     QSIMPLEQ_CONCAT(&batch->served, &commit->waiting);
-    batch->adds_data = r->all || !QSIMPLEQ_EMPTY(&batch->served) ||
-                       zoned_commit_in_doubt(commit) ||
-                       (zoned_zones_need_commit(&s->zones) && !reset_all);
-    batch->all = batch->adds_data || reset_all;
+    batch->full = commit->full || commit->next_block == s->header.log_blocks;
+    batch->all = r->all || !QSIMPLEQ_EMPTY(&batch->served) || batch->full ||
+                 (r->first == 0 && r->last == last_zone) ||
+                 zoned_commit_in_doubt(commit) ||
+                 zoned_zones_need_commit(&s->zones);
     batch->first = batch->all ? 0 : r->first;
     batch->last = batch->all ? last_zone : r->last;
+    batch->header = &s->header;
     if (batch->all) {
         batch->number = ++commit->nr_begun;
         batch->nr_lingering = zoned_zones_nr_lingering(&s->zones);
-        batch->header = commit->header_in_doubt;
-        commit->header_in_doubt = false;
     }
-    return zoned_zones_is_dirty(&s->zones) || batch->header;
+    return zoned_zones_is_dirty(&s->zones) || commit->full;
+}
+
+/* @batch was committed.  Called with the lock. */
+static void batch_succeeded(BDRVZonedState *s, const CommitBatch *batch)
+{
+    ZonedCommit *commit = &s->commit;
+
+    zoned_sums_flushed(&s->sums, batch->generation);
+    commit->next_block += batch->nr_blocks;
+    if (batch->full) {
+        bitmap_zero(commit->named, table_blocks(s));
+        commit->full = commit->header_in_doubt = false;
+        commit->epoch++;
+        commit->next_block = MIN(1, s->header.log_blocks);
+        commit->nr_found = 0;
+    }
 }
 
 /*
@@ -402,10 +542,7 @@ static void end_batch(BDRVZonedState *s, CommitBatch *batch, int ret,
     ZonedCommitRequest *r;
 
     if (ret < 0) {
-        commit->header_in_doubt |= batch->header;
-        if (batch->blocks) {
-            zoned_zones_untake_dirty(&s->zones, batch->blocks);
-        }
+        commit->full = true;
     } else if (batch->all) {
         zoned_zones_free_lingering(&s->zones, batch->nr_lingering);
         commit->nr_done = batch->number;
@@ -426,18 +563,36 @@ static void end_batch(BDRVZonedState *s, CommitBatch *batch, int ret,
     }
 }
 
-/* Writes what @batch is to write. */
+/*
+ * Writes what @batch is to write.  Returns 1 if a flush of the file that began
+ * with it has succeeded, 0 if there was nothing to do.  Takes the lock.
+ */
 static int coroutine_fn GRAPH_RDLOCK run_batch(BlockDriverState *bs,
                                                CommitBatch *batch)
 {
-    int ret = take_batch(bs, batch);
+    BDRVZonedState *s = bs->opaque;
+    int ret;
 
-    trace_zoned_commit_begin(bs, batch->all, batch->nr_blocks);
-    if (ret == 0) {
-        ret = commit_batch(bs, batch);
+    take_changes(s, batch);
+    if (!batch->full) {
+        if (batch->runs->len == 0) {
+            return 0;
+        }
+        batch->nr_blocks = DIV_ROUND_UP(
+            zoned_log_record_size(batch->runs->len, batch->nr_sums),
+            ZONED_LOG_BLOCK);
+        batch->full = batch->nr_blocks >
+                      s->header.log_blocks - s->commit.next_block;
     }
+    trace_zoned_commit_begin(bs, batch->all, batch->full, batch->nr_blocks);
+    ret = batch->full ? commit_full(bs, batch) : write_record(bs, batch);
     trace_zoned_commit_end(bs, ret);
-    return ret;
+    if (ret == 0) {
+        qemu_spin_lock(&s->lock);
+        batch_succeeded(s, batch);
+        qemu_spin_unlock(&s->lock);
+    }
+    return ret < 0 ? ret : 1;
 }
 
 /* @batch has ended with result @ret.  Called with the lock, and releases it. */
@@ -450,11 +605,15 @@ static void finish_batch(BlockDriverState *bs, CommitBatch *batch, int ret)
     qemu_spin_unlock(&s->lock);
     zoned_wake_all(bs, &wake);
 
-    qemu_vfree(batch->buf);
-    g_free(batch->blocks);
+    if (batch->runs) {
+        g_array_free(batch->runs, true);
+    }
 }
 
-/* Commits what @r asks for, or more. */
+/*
+ * Commits what @r asks for, or more.  Returns 1 if what was written to the file
+ * before the call is durable now, 0 if there was nothing to commit.
+ */
 static int coroutine_fn GRAPH_RDLOCK co_commit(BlockDriverState *bs,
                                                ZonedCommitRequest *r)
 {
@@ -525,11 +684,13 @@ int coroutine_fn zoned_co_commit_resize(BlockDriverState *bs,
     if (grows) {
         set_header(s, h);
     }
+    s->commit.full = true;
     begin_batch(s, &r, &batch);
+    batch.header = &old;
     qemu_spin_unlock(&s->lock);
 
     ret = run_batch(bs, &batch);
-    if (ret == 0) {
+    if (ret >= 0) {
         ret = commit_header(bs, h);
     }
 
@@ -547,7 +708,15 @@ int coroutine_fn zoned_co_commit(BlockDriverState *bs)
 {
     ZonedCommitRequest r = { .all = true };
 
-    return co_commit(bs, &r);
+    return MIN(co_commit(bs, &r), 0);
+}
+
+int coroutine_fn zoned_co_commit_and_flush(BlockDriverState *bs)
+{
+    ZonedCommitRequest r = { .all = true };
+    int ret = co_commit(bs, &r);
+
+    return ret == 0 ? bdrv_co_flush(bs->file->bs) : MIN(ret, 0);
 }
 
 int coroutine_fn zoned_co_commit_reset(BlockDriverState *bs, uint32_t first,
@@ -555,5 +724,5 @@ int coroutine_fn zoned_co_commit_reset(BlockDriverState *bs, uint32_t first,
 {
     ZonedCommitRequest r = { .first = first, .last = last };
 
-    return co_commit(bs, &r);
+    return MIN(co_commit(bs, &r), 0);
 }

@@ -296,9 +296,27 @@ static int coroutine_fn GRAPH_UNLOCKED write_table(BlockBackend *blk,
 }
 
 /*
- * Writes header and table, where @left bytes may be of something else.  The
- * header comes last and behind a flush, so that what is left of a creation that
- * fails or crashes is no image.
+ * An empty log: all of it is written, so that there is room for it later, and
+ * nothing of another one that there was.
+ */
+static int coroutine_fn GRAPH_UNLOCKED write_log(BlockBackend *blk,
+                                                 const ZonedHeader *h)
+{
+    g_autofree uint8_t *buf = g_malloc(ZONED_LOG_BLOCK);
+    int ret = blk_co_pwrite_zeroes(blk, h->log_offset,
+                                   h->log_blocks * ZONED_LOG_BLOCK, 0);
+
+    if (ret < 0) {
+        return ret;
+    }
+    zoned_log_head_encode(1, buf);
+    return blk_co_pwrite(blk, h->log_offset, ZONED_LOG_BLOCK, buf, 0);
+}
+
+/*
+ * Writes header, table and log, where @left bytes may be of something else.
+ * The header comes last and behind a flush, so that what is left of a creation
+ * that fails or crashes is no image.
  */
 static int coroutine_fn GRAPH_UNLOCKED write_metadata(BlockBackend *blk,
                                                       const ZonedHeader *h,
@@ -317,6 +335,9 @@ static int coroutine_fn GRAPH_UNLOCKED write_metadata(BlockBackend *blk,
     }
     if (ret == 0) {
         ret = write_table(blk, h);
+    }
+    if (ret == 0) {
+        ret = write_log(blk, h);
     }
     if (ret == 0) {
         ret = blk_co_flush(blk);

@@ -611,6 +611,28 @@ int coroutine_fn zoned_inflight_begin(BlockDriverState *bs, uint32_t i,
     return 0;
 }
 
+/* On its own, as a stream of writes does not need it. */
+static __attribute__((noinline)) void add_sum(BDRVZonedState *s,
+                                              const ZonedWrite *w)
+{
+    zoned_sums_add(&s->sums, &(ZonedLogSum) {
+        .address = w->offset,
+        .bytes = w->bytes,
+        .crc = w->crc,
+    });
+}
+
+/* The data of @w is in the file.  Called with the lock. */
+static inline void note_written(BDRVZonedState *s, ZonedWrite *w)
+{
+    w->written = true;
+    if (unlikely(w->summed)) {
+        add_sum(s, w);
+    } else {
+        zoned_sums_add_none(&s->sums);
+    }
+}
+
 /*
  * The data of @f is in the file up to some more of its writes than before.  If
  * one of these waits for that, it goes on; what it flushes has to count it,
@@ -652,7 +674,7 @@ int coroutine_fn zoned_inflight_flush(BlockDriverState *bs, ZonedWrite *w)
     int ret;
 
     qemu_spin_lock(&s->lock);
-    w->written = true;
+    note_written(s, w);
     w->flushes = !f->error;
     advance_unwritten(s, f, &wake);
     if (w->flushes) {
@@ -731,6 +753,7 @@ static void fail_all(BlockDriverState *bs, ZonedFlight *f, ZonedWakeList *wake)
     }
     f->unwritten = NULL;
     zoned_zones_rollback(&s->zones, i, to, opened);
+    zoned_sums_settle(&s->sums, &s->zones);
     if (f->revoked) {
         zoned_commit_doubt(&s->commit);
         f->revoked = false;
@@ -804,10 +827,14 @@ int coroutine_fn zoned_inflight_end(BlockDriverState *bs, ZonedWrite *w,
         expect_acknowledgement(w);
     }
     if (ret == 0) {
-        w->written = true;
+        if (likely(!w->written)) {
+            note_written(s, w);
+        }
         advance_unwritten(s, f, &wake);
     } else if (w->written) {
         revoke_data(f, w);
+    } else if (w->summed) {
+        zoned_sums_release(&s->sums, w->bytes);
     }
     w->ret = ret;
     w->done = true;

@@ -7,7 +7,7 @@
  *
  * A descriptor extension is written while the zone is EMPTY, when nothing
  * refers to it.  Then the zone becomes CLOSED with a valid extension, and all
- * is committed, which first flushes what was written before.  So a crash leaves
+ * is committed, behind a flush of what was written before.  So a crash leaves
  * the zone EMPTY, or CLOSED with the whole extension.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -36,8 +36,6 @@ typedef struct Mgmt {
     ZonedExclusion ex;
     uint32_t next;              /* the zone that comes next */
     bool durable;               /* the result is to be made durable */
-    bool ruled;                 /* a zone has failed by a rule */
-    bool skipped;               /* a reset has skipped zones that have failed */
     GArray *emptied;            /* zones that a reset has emptied: ZonedRun */
     ZonedRun news;              /* from the first zone to tell of to the last */
     BlockZoneState cond;        /* of the first; only there if news.end is */
@@ -136,7 +134,7 @@ static int mgmt_zone(BDRVZonedState *s, Mgmt *m)
         return 0;
     }
     if (m->op == BLK_ZO_RESET && zoned_rules_before_reset(s, i)) {
-        m->ruled = m->durable = true;
+        m->durable = true;
         note_news(s, m, i);
     }
     ret = zoned_zones_mgmt(&s->zones, m->op, i, m->all);
@@ -144,11 +142,8 @@ static int mgmt_zone(BDRVZonedState *s, Mgmt *m)
         return ret;
     }
     if (ret > 0 && m->op == BLK_ZO_RESET && zoned_rules_after_reset(s, i)) {
-        m->ruled = true;
         note_news(s, m, i);
     }
-    m->skipped |= m->op == BLK_ZO_RESET && ret == 0 &&
-                  zoned_zones_cond(&s->zones, i) != BLK_ZS_EMPTY;
     m->durable |= mgmt_is_durable(&s->zones, m->op, i);
     if (ret > 0 && is_news(m->op)) {
         note_news(s, m, i);
@@ -346,12 +341,8 @@ static int coroutine_fn GRAPH_RDLOCK commit_reset(BlockDriverState *bs,
     BDRVZonedState *s = bs->opaque;
     int ret;
 
-    if (m->ruled || m->skipped) {
-        /* Data of a zone that has failed may not be in the file. */
-        ret = zoned_co_commit(bs);
-    } else {
-        ret = zoned_co_commit_reset(bs, m->ex.first, m->next - 1);
-    }
+    /* The zone that has refused it may have failed by that. */
+    ret = zoned_co_commit_reset(bs, m->ex.first, MIN(m->next, m->ex.last));
     if (ret < 0) {
         qemu_spin_lock(&s->lock);
         zoned_commit_doubt(&s->commit);
@@ -451,6 +442,8 @@ static int coroutine_fn try_extend(BDRVZonedState *s, uint32_t i, bool written)
 
     qemu_spin_lock(&s->lock);
     if (written) {
+        /* It has no checksum. */
+        zoned_sums_add_none(&s->sums);
         ret = zoned_zones_extend(&s->zones, i);
     } else if (zoned_commit_in_doubt(&s->commit)) {
         ret = -EAGAIN;

@@ -158,14 +158,15 @@ bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo,
         .lru_first = LRU_NONE,
         .lru_last = LRU_NONE,
         .zone = g_try_new(uint64_t, max_zones),
+        .dirty_zones = bitmap_try_new(max_bits * ZONED_ZONES_PER_DIRTY_BIT),
+        .noted = bitmap_try_new(max_bits * ZONED_ZONES_PER_DIRTY_BIT),
         .dirty = bitmap_try_new(max_bits),
         .generation = 1,
         .changed = g_try_new0(uint64_t, max_bits),
-        .noted = bitmap_try_new(max_bits),
         .lru = geo->max_open ? g_try_new(ZonedLruLink, max_zones) : NULL,
     };
-    if (!z->zone || !z->dirty || !z->changed || !z->noted ||
-        (geo->max_open && !z->lru)) {
+    if (!z->zone || !z->dirty_zones || !z->noted || !z->dirty ||
+        !z->changed || (geo->max_open && !z->lru)) {
         zoned_zones_destroy(z);
         return false;
     }
@@ -175,9 +176,10 @@ bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo,
 void zoned_zones_destroy(ZonedZones *z)
 {
     g_clear_pointer(&z->zone, g_free);
+    g_clear_pointer(&z->dirty_zones, g_free);
+    g_clear_pointer(&z->noted, g_free);
     g_clear_pointer(&z->dirty, g_free);
     g_clear_pointer(&z->changed, g_free);
-    g_clear_pointer(&z->noted, g_free);
     g_clear_pointer(&z->lru, g_free);
 }
 
@@ -186,24 +188,26 @@ static uint32_t nr_dirty_bits(const ZonedZones *z)
     return DIV_ROUND_UP(z->geo.nr_zones, ZONED_ZONES_PER_DIRTY_BIT);
 }
 
-void zoned_zones_mark_all_dirty(ZonedZones *z)
+void zoned_zones_note_dirty(ZonedZones *z, uint32_t i)
 {
-    z->nr_dirty = nr_dirty_bits(z);
-    bitmap_set(z->dirty, 0, z->nr_dirty);
-}
+    uint32_t bit = i / ZONED_ZONES_PER_DIRTY_BIT;
 
-void zoned_zones_note_dirty(ZonedZones *z, uint32_t bit)
-{
+    set_bit(i, z->dirty_zones);
+    set_bit(i, z->noted);
     if (!test_and_set_bit(bit, z->dirty)) {
         z->nr_dirty++;
     }
     qatomic_set_u64(&z->changed[bit], z->generation);
-    set_bit(bit, z->noted);
 }
 
 uint64_t zoned_zones_end_generation(ZonedZones *z)
 {
-    bitmap_zero(z->noted, nr_dirty_bits(z));
+    for (uint32_t bit = 0; bit < nr_dirty_bits(z); bit++) {
+        if (zoned_zones_last_change(z, bit) == z->generation) {
+            bitmap_clear(z->noted, bit * ZONED_ZONES_PER_DIRTY_BIT,
+                         ZONED_ZONES_PER_DIRTY_BIT);
+        }
+    }
     return z->generation++;
 }
 
@@ -217,29 +221,34 @@ bool zoned_zones_is_dirty(const ZonedZones *z)
     return z->nr_dirty > 0;
 }
 
-uint32_t zoned_zones_take_dirty(ZonedZones *z, unsigned long *blocks,
-                                uint32_t first, uint32_t last)
+uint32_t zoned_zones_take_dirty(ZonedZones *z, uint32_t first, uint32_t last,
+                                uint32_t *zones, uint32_t max)
 {
     uint32_t nr = nr_dirty_bits(z);
-    uint32_t nr_dirty = z->nr_dirty;
-    uint32_t start = first / ZONED_ZONES_PER_DIRTY_BIT;
-    uint32_t end = last / ZONED_ZONES_PER_DIRTY_BIT + 1;
+    uint32_t n = 0;
 
-    bitmap_copy(blocks, z->dirty, nr);
-    bitmap_clear(blocks, 0, start);
-    bitmap_clear(blocks, end, nr - end);
-    bitmap_clear(z->dirty, start, end - start);
-    bitmap_clear(z->noted, start, end - start);
-    z->nr_dirty = bitmap_count_one(z->dirty, nr);
-    return nr_dirty - z->nr_dirty;
-}
+    for (uint32_t bit = find_next_bit(z->dirty, nr,
+                                      first / ZONED_ZONES_PER_DIRTY_BIT);
+         bit <= last / ZONED_ZONES_PER_DIRTY_BIT && n < max;
+         bit = find_next_bit(z->dirty, nr, bit + 1)) {
+        uint32_t start = bit * ZONED_ZONES_PER_DIRTY_BIT;
+        uint32_t end = start + ZONED_ZONES_PER_DIRTY_BIT;
+        uint32_t limit = MIN(end, last + 1);
 
-void zoned_zones_untake_dirty(ZonedZones *z, const unsigned long *blocks)
-{
-    uint32_t nr = nr_dirty_bits(z);
-
-    bitmap_or(z->dirty, z->dirty, blocks, nr);
-    z->nr_dirty = bitmap_count_one(z->dirty, nr);
+        for (uint32_t i = find_next_bit(z->dirty_zones, limit,
+                                        MAX(start, first));
+             i < limit && n < max;
+             i = find_next_bit(z->dirty_zones, limit, i + 1)) {
+            clear_bit(i, z->dirty_zones);
+            clear_bit(i, z->noted);
+            zones[n++] = i;
+        }
+        if (find_next_bit(z->dirty_zones, end, start) == end) {
+            clear_bit(bit, z->dirty);
+            z->nr_dirty--;
+        }
+    }
+    return n;
 }
 
 void zoned_zones_add(ZonedZones *z, uint32_t n)
@@ -262,17 +271,20 @@ void zoned_zones_drop(ZonedZones *z, uint32_t n)
 void zoned_zones_resize(ZonedZones *z, const ZonedGeometry *geo)
 {
     uint32_t old_bits = nr_dirty_bits(z);
-    uint32_t first_bit = (z->geo.nr_zones - 1) / ZONED_ZONES_PER_DIRTY_BIT;
+    uint32_t old_zones = z->geo.nr_zones;
+    uint32_t first_bit = old_zones / ZONED_ZONES_PER_DIRTY_BIT;
 
     assert(geo->nr_zones == z->nr_loaded);
     z->geo = *geo;
     /* For those who watch it is another device. */
     note_change(z, 0, geo->nr_zones);
-    if (nr_dirty_bits(z) < old_bits) {
+    if (geo->nr_zones < old_zones) {
+        bitmap_clear(z->dirty_zones, geo->nr_zones, old_zones - geo->nr_zones);
+        bitmap_clear(z->noted, geo->nr_zones, old_zones - geo->nr_zones);
         bitmap_clear(z->dirty, nr_dirty_bits(z), old_bits - nr_dirty_bits(z));
-        bitmap_clear(z->noted, nr_dirty_bits(z), old_bits - nr_dirty_bits(z));
-    } else {
-        /* Its block may have been written before there were the new zones. */
+    } else if (geo->nr_zones > old_zones) {
+        /* The table must have them before the header does. */
+        bitmap_set(z->dirty_zones, old_zones, geo->nr_zones - old_zones);
         bitmap_set(z->dirty, first_bit, nr_dirty_bits(z) - first_bit);
     }
     z->nr_dirty = bitmap_count_one(z->dirty, nr_dirty_bits(z));
@@ -321,8 +333,9 @@ void zoned_zones_begin_load(ZonedZones *z)
                      zoned_zones_ext_valid(z, i));
         }
     }
+    bitmap_zero(z->dirty_zones, z->max_zones);
+    bitmap_zero(z->noted, z->max_zones);
     bitmap_zero(z->dirty, nr_dirty_bits(z));
-    bitmap_zero(z->noted, nr_dirty_bits(z));
     z->nr_dirty = 0;
     z->nr_lingering = 0;
 }

@@ -93,9 +93,11 @@ typedef struct ZonedZones {
     uint32_t lru_last;
 
     /*
-     * One bit for ZONED_ZONES_PER_DIRTY_BIT zones of which at least one has
-     * changed since the bit was cleared; @nr_dirty of them are set.
+     * One bit for each zone that has changed since the bit was cleared, and, to
+     * find these, one for ZONED_ZONES_PER_DIRTY_BIT zones of which at least one
+     * has; @nr_dirty of the latter are set.
      */
+    unsigned long *dirty_zones;
     unsigned long *dirty;
     uint32_t nr_dirty;
 
@@ -108,8 +110,8 @@ typedef struct ZonedZones {
     uint64_t *changed;
 
     /*
-     * The dirty bits that are set and whose zones have changed in this
-     * generation: of these, a further write has nothing to note.
+     * Zones that are dirty and have changed in this generation: a further write
+     * has nothing to note.
      */
     unsigned long *noted;
 } ZonedZones;
@@ -256,22 +258,16 @@ uint32_t zoned_zones_nr_active(const ZonedZones *z);
 void zoned_zones_describe(const ZonedZones *z, uint32_t i,
                           BlockZoneDescriptor *desc);
 
-/* No zone is known to be in the image as it is. */
-void zoned_zones_mark_all_dirty(ZonedZones *z);
-
 /* Is there a zone that is not as in the image? */
 bool zoned_zones_is_dirty(const ZonedZones *z);
 
 /*
- * Moves the dirty bits that cover zones @first to @last to @blocks, where the
- * others become 0.  @blocks has room for all dirty bits of the device.
- * Returns how many these are.
+ * Takes those of zones @first to @last that are dirty, in order and at most
+ * @max of them, into @zones: they are dirty no more.  Returns how many these
+ * are.
  */
-uint32_t zoned_zones_take_dirty(ZonedZones *z, unsigned long *blocks,
-                                uint32_t first, uint32_t last);
-
-/* What zoned_zones_take_dirty() has put into @blocks is dirty again. */
-void zoned_zones_untake_dirty(ZonedZones *z, const unsigned long *blocks);
+uint32_t zoned_zones_take_dirty(ZonedZones *z, uint32_t first, uint32_t last,
+                                uint32_t *zones, uint32_t max);
 
 /*
  * Ends the generation, and returns its number.  What changes from now on
@@ -319,16 +315,14 @@ static inline bool zoned_zones_ext_valid(const ZonedZones *z, uint32_t i)
     return qatomic_read_u64(&z->zone[i]) & ZONED_EXT_VALID;
 }
 
-/* Sets dirty bit @bit, and notes that its zones have changed. */
-void zoned_zones_note_dirty(ZonedZones *z, uint32_t bit);
+/* Marks zone @i as dirty, and notes that it has changed. */
+void zoned_zones_note_dirty(ZonedZones *z, uint32_t i);
 
-/* Marks the dirty bit that covers zone @i.  Each write does this. */
+/* Marks zone @i as dirty.  Each write does this. */
 static inline void zoned_zones_mark_dirty(ZonedZones *z, uint32_t i)
 {
-    uint32_t bit = i / ZONED_ZONES_PER_DIRTY_BIT;
-
-    if (!test_bit(bit, z->noted)) {
-        zoned_zones_note_dirty(z, bit);
+    if (!test_bit(i, z->noted)) {
+        zoned_zones_note_dirty(z, i);
     }
 }
 

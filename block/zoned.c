@@ -5,8 +5,8 @@
  * in the file as it is; in front of it are a header and a table that holds the
  * condition and the write pointer of each zone (docs/interop/zoned.rst).
  *
- * Writes go straight to the data.  The table is written back by flushes and by
- * zone operations (zoned-commit.c).
+ * Writes go straight to the data.  What becomes of zones is written to a log,
+ * and from there to the table, by flushes and zone operations (zoned-commit.c).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -15,13 +15,11 @@
 #include "qapi/qapi-types-block-core.h"
 #include "block/blockjob.h"
 #include "qobject/qdict.h"
+#include "qemu/crc32c.h"
 #include "qemu/module.h"
 #include "qemu/option.h"
 #include "zoned.h"
 #include "trace.h"
-
-/* Bytes of the table that are read at once; a multiple of ZONED_ENTRY_SIZE. */
-#define TABLE_CHUNK (1 * MiB)
 
 #define ZONED_OPT_OFFSET "offset"
 #define ZONED_OPT_LEN "len"
@@ -191,6 +189,8 @@ static bool is_same_device(const BDRVZonedState *s, const ZonedHeader *h,
         { "extension table offset", h->extension_offset,
           old->extension_offset },
         { "data offset", h->data_offset, old->data_offset },
+        { "log offset", h->log_offset, old->log_offset },
+        { "number of log blocks", h->log_blocks, old->log_blocks },
     };
 
     for (int i = 0; i < ARRAY_SIZE(values); i++) {
@@ -232,10 +232,9 @@ static int load_run(BlockDriverState *bs, uint32_t first,
     return 0;
 }
 
-/* The same from @raw, the part of the table for @n zones from @first. */
-static int load_table(BlockDriverState *bs, uint32_t first, uint32_t n,
-                      const uint64_t *raw, int64_t length, bool keep_open,
-                      Error **errp)
+/* The same for all @n zones, whose entries are @raw. */
+static int load_table(BlockDriverState *bs, uint32_t n, const uint64_t *raw,
+                      int64_t length, bool keep_open, Error **errp)
 {
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
@@ -244,12 +243,11 @@ static int load_table(BlockDriverState *bs, uint32_t first, uint32_t n,
 
     while (done < n) {
         uint32_t limit = MIN(n, done + ARRAY_SIZE(runs));
-        uint32_t nr_runs = zoned_entries_decode(geo, first + done, limit - done,
+        uint32_t nr_runs = zoned_entries_decode(geo, done, limit - done,
                                                 &raw[done], runs);
 
         for (uint32_t j = 0; j < nr_runs; j++) {
-            int ret = load_run(bs, first + done, &runs[j], length, keep_open,
-                               errp);
+            int ret = load_run(bs, done, &runs[j], length, keep_open, errp);
 
             if (ret < 0) {
                 return ret;
@@ -258,12 +256,11 @@ static int load_table(BlockDriverState *bs, uint32_t first, uint32_t n,
         }
         if (done < limit) {
             if (!(bs->open_flags & BDRV_O_CHECK)) {
-                zoned_entry_decode(geo, first + done, raw[done], &runs[0].entry,
-                                   errp);
+                zoned_entry_decode(geo, done, raw[done], &runs[0].entry, errp);
                 return -EINVAL;
             }
             /* zoned_co_check() reads it again, and nobody else uses the node */
-            zoned_zones_load_new(&s->zones, first + done);
+            zoned_zones_load_new(&s->zones, done);
             done++;
         }
     }
@@ -279,41 +276,31 @@ static void distrust_image(BlockDriverState *bs)
     BDRVZonedState *s = bs->opaque;
 
     g_clear_pointer(&s->undiscarded, g_free);
-    if (bs->open_flags & BDRV_O_CHECK) {
-        return;
-    }
     qemu_spin_lock(&s->lock);
-    zoned_zones_mark_all_dirty(&s->zones);
-    zoned_commit_doubt(&s->commit);
-    zoned_commit_doubt_header(&s->commit);
+    zoned_sums_init(&s->sums);
+    if (!(bs->open_flags & BDRV_O_CHECK)) {
+        zoned_commit_take_over(s);
+    }
     qemu_spin_unlock(&s->lock);
 }
 
-/* Reads the zone table of an image of @length bytes. */
-static int GRAPH_RDLOCK read_table(BlockDriverState *bs, int64_t length,
+/* Reads what an image of @length bytes says of its zones. */
+static int GRAPH_RDLOCK read_zones(BlockDriverState *bs, int64_t length,
                                    bool keep_open, Error **errp)
 {
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
-    uint64_t size = (uint64_t)geo->nr_zones * ZONED_ENTRY_SIZE;
-    g_autofree uint64_t *raw = g_malloc(MIN(size, TABLE_CHUNK));
+    g_autofree uint64_t *raw = zoned_log_read(bs, errp);
     uint32_t nr_active;
     int ret;
 
+    if (!raw) {
+        return -EINVAL;
+    }
     zoned_zones_begin_load(&s->zones);
-    for (uint64_t pos = 0; pos < size; pos += TABLE_CHUNK) {
-        uint64_t bytes = MIN(size - pos, TABLE_CHUNK);
-        ret = bdrv_pread(bs->file, s->base + s->header.table_offset + pos,
-                         bytes, raw, 0);
-        if (ret < 0) {
-            error_setg_errno(errp, -ret, "Could not read the zone table");
-            return ret;
-        }
-        ret = load_table(bs, pos / ZONED_ENTRY_SIZE, bytes / ZONED_ENTRY_SIZE,
-                         raw, length, keep_open, errp);
-        if (ret < 0) {
-            return ret;
-        }
+    ret = load_table(bs, geo->nr_zones, raw, length, keep_open, errp);
+    if (ret < 0) {
+        return ret;
     }
 
     nr_active = zoned_zones_nr_active(&s->zones);
@@ -333,6 +320,7 @@ static void zoned_free_zones(BlockDriverState *bs)
 
     zoned_inflight_destroy(&s->inflight);
     g_clear_pointer(&s->undiscarded, g_free);
+    zoned_commit_destroy(&s->commit);
     zoned_zones_destroy(&s->zones);
 }
 
@@ -362,6 +350,7 @@ static int zoned_alloc(BlockDriverState *bs, Error **errp)
     bs->wps = g_try_malloc(sizeof(BlockZoneWps) +
                            max_zones * sizeof(bs->wps->wp[0]));
     zoned_inflight_init(&s->inflight);
+    zoned_commit_init(&s->commit, max_zones);
     if (!bs->wps ||
         !zoned_zones_init(&s->zones, geo, max_zones, bs->wps->wp)) {
         error_setg(errp, "Not enough memory for %u zones", geo->nr_zones);
@@ -371,8 +360,19 @@ static int zoned_alloc(BlockDriverState *bs, Error **errp)
     s->first_generation = random_generation();
     qemu_co_mutex_init(&bs->wps->colock);
     qemu_spin_init(&s->lock);
-    zoned_commit_init(&s->commit);
     return 0;
+}
+
+/* Can who opens the image with @flags write it, if need be? */
+static bool check_log(const BDRVZonedState *s, int flags, Error **errp)
+{
+    if (s->header.log_blocks == 0 && (flags & BDRV_O_RDWR) &&
+        !(flags & BDRV_O_CHECK)) {
+        error_setg(errp, "Zoned image has no log and can only be read: copy it "
+                   "to a new one, with qemu-img convert -f zoned -O zoned");
+        return false;
+    }
+    return true;
 }
 
 /* A writer that does not know an autoclear feature must clear its bit. */
@@ -421,11 +421,14 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
     if (ret < 0) {
         return ret;
     }
+    if (!check_log(s, flags, errp)) {
+        return -EROFS;
+    }
     ret = zoned_alloc(bs, errp);
     if (ret < 0) {
         return ret;
     }
-    ret = read_table(bs, length, false, errp);
+    ret = read_zones(bs, length, false, errp);
     if (ret == 0 && (flags & BDRV_O_RDWR) &&
         !(flags & (BDRV_O_INACTIVE | BDRV_O_CHECK))) {
         ret = clear_autoclear_features(bs, errp);
@@ -454,8 +457,25 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
     return 0;
 }
 
+/* Makes all durable, for others to use the image: they find an empty log. */
+static int GRAPH_RDLOCK leave_image(BlockDriverState *bs)
+{
+    BDRVZonedState *s = bs->opaque;
+
+    if (!(bs->open_flags & BDRV_O_CHECK)) {
+        qemu_spin_lock(&s->lock);
+        zoned_commit_empty_log(s);
+        qemu_spin_unlock(&s->lock);
+    }
+    return bdrv_flush(bs);
+}
+
 static void zoned_close(BlockDriverState *bs)
 {
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+
+    /* If it fails, nothing is lost: the block layer has flushed the node. */
+    leave_image(bs);
     zoned_free(bs);
 }
 
@@ -565,11 +585,21 @@ static int zoned_reopen_prepare(BDRVReopenState *state,
                                 BlockReopenQueue *queue, Error **errp)
 {
     const char *file = qdict_get_try_str(state->options, "file");
+    int ret;
 
     GRAPH_RDLOCK_GUARD_MAINLOOP();
 
-    /* When it becomes read-only, the block layer has flushed the node. */
-    return check_new_file(state->bs, file, errp) ? 0 : -EINVAL;
+    if (!check_new_file(state->bs, file, errp)) {
+        return -EINVAL;
+    }
+    if (!check_log(state->bs->opaque, state->flags, errp)) {
+        return -EROFS;
+    }
+    ret = state->flags & BDRV_O_RDWR ? 0 : leave_image(state->bs);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not write the zoned image");
+    }
+    return ret;
 }
 
 static void zoned_reopen_commit_post(BDRVReopenState *state)
@@ -608,7 +638,7 @@ static int GRAPH_RDLOCK zoned_reload(BlockDriverState *bs, Error **errp)
     }
     /* Its features may have changed. */
     s->header = h;
-    ret = read_table(bs, length, true, errp);
+    ret = read_zones(bs, length, true, errp);
     if (ret < 0) {
         return ret;
     }
@@ -666,7 +696,7 @@ static int GRAPH_UNLOCKED zoned_snapshot_goto(BlockDriverState *bs,
 
 static int GRAPH_RDLOCK zoned_inactivate(BlockDriverState *bs)
 {
-    return bdrv_flush(bs);
+    return leave_image(bs);
 }
 
 static void zoned_refresh_limits(BlockDriverState *bs, Error **errp)
@@ -830,11 +860,46 @@ write_file(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
     return ret < 0 ? zoned_host_error(ret) : 0;
 }
 
+/* Is @w to be summed?  Then room is taken for that.  Takes the lock. */
+static void decide_to_sum(BDRVZonedState *s, ZonedWrite *w)
+{
+    qemu_spin_lock(&s->lock);
+    w->summed = zoned_sums_reserve(&s->sums, w->bytes);
+    qemu_spin_unlock(&s->lock);
+}
+
+/*
+ * The same for the data of @w, which is summed if there is room.  A guest may
+ * change its buffer at any time, so a copy is: that, and nothing else, goes to
+ * the file.  On its own, as a stream of writes does not need it.
+ */
+static __attribute__((noinline)) int coroutine_fn GRAPH_RDLOCK
+write_and_sum(BlockDriverState *bs, ZonedWrite *w, QEMUIOVector *qiov,
+              size_t qiov_offset, BdrvRequestFlags flags)
+{
+    uint8_t *buf;
+    int ret;
+
+    decide_to_sum(bs->opaque, w);
+    if (!w->summed) {
+        return write_file(bs, w->offset, w->bytes, qiov, qiov_offset, flags);
+    }
+    buf = qemu_blockalign(bs->file->bs, w->bytes);
+    qemu_iovec_to_buf(qiov, qiov_offset, buf, w->bytes);
+    w->crc = crc32c(0xffffffff, buf, w->bytes);
+    flags &= ~(BDRV_REQ_FUA | BDRV_REQ_REGISTERED_BUF);
+    ret = bdrv_co_pwrite(bs->file, zoned_file_offset(bs->opaque, w->offset),
+                         w->bytes, buf, flags);
+    qemu_vfree(buf);
+    return ret < 0 ? zoned_host_error(ret) : 0;
+}
+
 /* Writes or appends @w to sequential zone @i. */
 static inline int coroutine_fn GRAPH_RDLOCK
 write_zone(BlockDriverState *bs, uint32_t i, ZonedWrite *w,
            QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
 {
+    BDRVZonedState *s = bs->opaque;
     int ret;
 
     /*
@@ -854,7 +919,9 @@ write_zone(BlockDriverState *bs, uint32_t i, ZonedWrite *w,
     if (ret < 0) {
         return ret;
     }
-    ret = write_file(bs, w->offset, w->bytes, qiov, qiov_offset, flags);
+    ret = unlikely(!zoned_sums_are_over(&s->sums)) && qiov
+          ? write_and_sum(bs, w, qiov, qiov_offset, flags)
+          : write_file(bs, w->offset, w->bytes, qiov, qiov_offset, flags);
     if (ret == 0 && (flags & BDRV_REQ_FUA)) {
         ret = zoned_inflight_flush(bs, w);
     }
@@ -976,10 +1043,15 @@ zoned_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
     return BDRV_BLOCK_ZERO;
 }
 
-static int coroutine_fn GRAPH_RDLOCK zoned_co_flush_to_os(BlockDriverState *bs)
+/*
+ * All of a flush: the file is flushed with what is committed, and not once more
+ * behind it, whatever others write meanwhile.
+ */
+static int coroutine_fn GRAPH_RDLOCK zoned_co_flush(BlockDriverState *bs)
 {
-    /* What has changed by loading the zones waits until we may write. */
-    return zoned_is_writable(bs) ? zoned_host_error(zoned_co_commit(bs)) : 0;
+    /* What was read waits until we may write. */
+    return zoned_is_writable(bs) ?
+           zoned_host_error(zoned_co_commit_and_flush(bs)) : 0;
 }
 
 static int coroutine_fn GRAPH_RDLOCK
@@ -1128,6 +1200,7 @@ zoned_get_specific_info(BlockDriverState *bs, Error **errp)
         .max_append_sectors = geo->max_append_sectors,
         .has_zd_extension_size = geo->zd_extension_size > 0,
         .zd_extension_size = geo->zd_extension_size,
+        .log_size = s->header.log_blocks * ZONED_LOG_BLOCK,
         .empty_zones = nr[BLK_ZS_EMPTY],
         .open_zones = zoned_zones_nr_open(&s->zones),
         .closed_zones = nr[BLK_ZS_CLOSED],
@@ -1175,7 +1248,7 @@ static BlockDriver bdrv_zoned = {
     .bdrv_co_pwrite_zeroes      = zoned_co_pwrite_zeroes,
     .bdrv_co_pdiscard           = zoned_co_pdiscard,
     .bdrv_co_block_status       = zoned_co_block_status,
-    .bdrv_co_flush_to_os        = zoned_co_flush_to_os,
+    .bdrv_co_flush              = zoned_co_flush,
     .bdrv_co_zone_report        = zoned_co_zone_report,
     .bdrv_co_zone_changes       = zoned_co_zone_changes,
     .bdrv_co_zone_mgmt          = zoned_co_zone_mgmt,

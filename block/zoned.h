@@ -5,11 +5,13 @@
  * zoned-create.c      creation of images
  * zoned-check.c       qemu-img check
  * zoned-commit.c      write-back of the zone table
+ * zoned-log.c         reading of the table and of the log in front of it
  * zoned-mgmt.c        zone management
  * zoned-resize.c      other sizes and limits of a device
  * zoned-inflight.c    the order of writes and zone operations
  * zoned-rules.c       zones that fail at a moment of their own
  * zoned-zones.c       the zone state machine; pure
+ * zoned-sums.c        checksums of data that was not flushed yet; pure
  * zoned-format.c      the image format; pure
  *
  * The life of a write to a sequential zone, from zoned_co_pwritev_part():
@@ -58,6 +60,7 @@
 #include "block/block_int.h"
 #include "qemu/memalign.h"
 #include "zoned-format.h"
+#include "zoned-sums.h"
 #include "zoned-zones.h"
 
 typedef struct BDRVZonedState BDRVZonedState;
@@ -86,10 +89,12 @@ typedef struct ZonedWrite {
     uint64_t offset;        /* byte of the device; of an append: set by begin */
     uint64_t bytes;
     bool append;
+    bool summed;            /* caller: room is reserved, and @crc is set */
 
     ZonedFlight *flight;    /* valid from begin to end */
     uint64_t ticket;        /* when it came, valid while it waits to begin */
     int ret;                /* what begin or end are to return */
+    uint32_t crc;           /* the CRC-32C of the data */
     bool commits;           /* it is the first that waits, and has to commit */
     bool opened;            /* it has opened its zone implicitly */
     bool written;           /* the data is in the file, a commit counts it */
@@ -168,8 +173,22 @@ typedef struct ZonedCommit {
      */
     uint64_t needed;
 
-    /* The file may have another header; the next commit of all writes it. */
+    /* The next commit is a full one... */
+    bool full;
+
+    /* ...that writes the header, too: the file may have another one. */
     bool header_in_doubt;
+
+    /* Only for the commit that runs: the log, and where its next record is, */
+    uint64_t epoch;
+    uint32_t next_block;
+
+    /* a bit for each block of the table with a zone that the log names, */
+    unsigned long *named;
+
+    /* and what its last record had sums of when the image was opened. */
+    ZonedLogSum *found;
+    uint32_t nr_found;
 } ZonedCommit;
 
 /* By which a zone fails, see BlockZoneRule. */
@@ -224,6 +243,7 @@ struct BDRVZonedState {
     ZonedZones zones;
     ZonedInflight inflight;
     ZonedCommit commit;
+    ZonedSums sums;
     ZonedRules rules;
 
     /*
@@ -238,6 +258,12 @@ static inline int64_t zoned_file_offset(const BDRVZonedState *s,
                                         uint64_t offset)
 {
     return s->base + s->header.data_offset + offset;
+}
+
+/* Where block @block of the log is in the file. */
+static inline int64_t zoned_log_offset(const BDRVZonedState *s, uint32_t block)
+{
+    return s->base + s->header.log_offset + (int64_t)block * ZONED_LOG_BLOCK;
 }
 
 /*
@@ -341,7 +367,8 @@ void coroutine_fn zoned_exclusion_end(BlockDriverState *bs, ZonedExclusion *ex);
 
 /* zoned-commit.c */
 
-void zoned_commit_init(ZonedCommit *commit);
+void zoned_commit_init(ZonedCommit *commit, uint32_t max_zones);
+void zoned_commit_destroy(ZonedCommit *commit);
 
 /*
  * The image may have more than the driver knows of: data and descriptor
@@ -367,12 +394,23 @@ static inline bool zoned_commit_in_doubt(const ZonedCommit *commit)
 void zoned_commit_doubt_header(ZonedCommit *commit);
 
 /*
- * Makes all changes of the zone table that were complete before the call
- * durable, and the data that they speak of; does nothing if there are none.
- * Takes the lock.
- * Returns 0 or the error of the file; what could not be written stays dirty.
+ * What was read from the image may be in a cache only: the next commit makes
+ * all of it durable.  Called with the lock.
+ */
+void zoned_commit_take_over(BDRVZonedState *s);
+
+/* The next commit leaves no record in the log.  Called with the lock. */
+void zoned_commit_empty_log(BDRVZonedState *s);
+
+/*
+ * Makes all changes of zones that were complete before the call durable, and
+ * the data that they speak of; does nothing if there are none.  Takes the lock.
+ * Returns 0 or the error of the file.
  */
 int coroutine_fn GRAPH_RDLOCK zoned_co_commit(BlockDriverState *bs);
+
+/* The same, and all data that was written before the call. */
+int coroutine_fn GRAPH_RDLOCK zoned_co_commit_and_flush(BlockDriverState *bs);
 
 /*
  * The same for the changes of zones @first to @last alone; but for all if
@@ -392,6 +430,20 @@ int coroutine_fn GRAPH_RDLOCK zoned_co_commit_reset(BlockDriverState *bs,
  */
 int coroutine_fn GRAPH_RDLOCK zoned_co_commit_resize(BlockDriverState *bs,
                                                      const ZonedHeader *h);
+
+/* zoned-log.c */
+
+/*
+ * Reads the zone table, with what the log says; freed by the caller.  The log
+ * is that of BDRVZonedState.commit then.  No commit runs.
+ */
+uint64_t * GRAPH_RDLOCK zoned_log_read(BlockDriverState *bs, Error **errp);
+
+/*
+ * Writes the data again that the last record had sums of when it was read.
+ * Returns 0, or the error of the file; -EIO if that data has changed.
+ */
+int coroutine_fn GRAPH_RDLOCK zoned_log_rewrite_data(BlockDriverState *bs);
 
 /* zoned-mgmt.c */
 

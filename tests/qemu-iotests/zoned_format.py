@@ -9,8 +9,10 @@
 
 import dataclasses
 import enum
+import io
 import struct
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any, BinaryIO, Dict, List, NamedTuple, Optional, Sequence, Tuple)
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -20,6 +22,8 @@ HEADER_SIZE = 512
 ENTRY_SIZE = 8
 TABLE_OFFSET = 4096
 TABLE_BLOCK = 4096
+LOG_BLOCK = 4096
+LOG_BLOCKS = 128            # of a new image
 DATA_ALIGNMENT = MIB
 
 
@@ -68,8 +72,10 @@ FIELDS: Dict[str, Tuple[int, str]] = {
     'table_offset': (96, '<Q'),
     'data_offset': (104, '<Q'),
     'extension_offset': (112, '<Q'),
+    'log_offset': (120, '<Q'),
+    'log_blocks': (128, '<I'),
 }
-ZEROES = 120                # the first byte behind them
+ZEROES = 132                # the first byte behind them
 
 
 def get_field(header: bytes, name: str) -> Any:
@@ -138,6 +144,8 @@ class Header:
     table_offset: int = TABLE_OFFSET
     data_offset: Optional[int] = None
     extension_offset: Optional[int] = None
+    log_offset: Optional[int] = None
+    log_blocks: int = LOG_BLOCKS
     zeroes: bytes = bytes(HEADER_SIZE - ZEROES)
     checksum: Optional[int] = None
 
@@ -155,8 +163,14 @@ class Header:
                 end = -(-end // TABLE_BLOCK) * TABLE_BLOCK
                 self.extension_offset = end
                 end += self.nr_zones * self.extension_size
+        log_size = self.log_blocks * LOG_BLOCK
         if self.data_offset is None:
+            end = -(-end // TABLE_BLOCK) * TABLE_BLOCK + log_size
             self.data_offset = -(-end // DATA_ALIGNMENT) * DATA_ALIGNMENT
+        if self.log_offset is None:
+            self.log_offset = 0
+            if self.log_blocks:
+                self.log_offset = max(self.data_offset - log_size, 0)
 
     def pack(self) -> bytes:
         """The bytes of the header, with the right checksum if none is set."""
@@ -202,14 +216,161 @@ class Entry(NamedTuple):
                    bool(raw >> 59 & 1), bool(raw >> 58 & 1))
 
 
+def without_epoch(image: bytes) -> bytes:
+    """
+    A whole image without that of its log, and its checksum: these change when
+    a process that does nothing else takes the image over.
+    """
+    start = Header.unpack(image[:HEADER_SIZE]).log_offset or 0
+    return image[:start + 4] + bytes(12) + image[start + 16:]
+
+
+def log_checksum(data: bytes) -> int:
+    """The checksum that a head of the log or a record must have."""
+    return crc32c(data[:4] + bytes(4) + data[8:])
+
+
+@dataclasses.dataclass
+class Head:
+    """The head of a log"""
+    epoch: int
+    magic: bytes = b'zlog'
+    zeroes: bytes = bytes(496)
+    checksum: Optional[int] = None
+
+    def pack(self) -> bytes:
+        """The bytes, with the right checksum if none is set."""
+        raw = struct.pack('<4sIQ', self.magic, 0, self.epoch) + self.zeroes
+        checksum = log_checksum(raw) if self.checksum is None \
+            else self.checksum
+        return raw[:4] + struct.pack('<I', checksum) + raw[8:]
+
+
+class Run(NamedTuple):
+    """Entries of zones in a row: that of the first"""
+    zone: int
+    nr_zones: int
+    entry: int
+
+
+class Sum(NamedTuple):
+    """The checksum of data"""
+    address: int
+    length: int
+    checksum: int
+
+    @classmethod
+    def of(cls, address: int, data: bytes) -> 'Sum':
+        """That of these bytes of the device"""
+        return cls(address, len(data), crc32c(data))
+
+
+@dataclasses.dataclass
+class Record:
+    """
+    A record of the log.  What is None is right, so that a record can be wrong
+    in one field only.
+    """
+    # pylint: disable=too-many-instance-attributes
+    runs: Sequence[Run] = ()
+    sums: Sequence[Sum] = ()
+    magic: bytes = b'zrec'
+    checksum: Optional[int] = None
+    epoch: Optional[int] = None
+    block: Optional[int] = None
+    length: Optional[int] = None
+    nr_runs: Optional[int] = None
+    nr_sums: Optional[int] = None
+    zeroes: int = 0
+
+    def pack(self, epoch: int, block: int) -> bytes:
+        """The blocks of a record that is there in this epoch."""
+        items = b''.join([struct.pack('<IIQ', *run) for run in self.runs]
+                         + [struct.pack('<QII', *s) for s in self.sums])
+
+        def given(field: Optional[int], right: int) -> int:
+            return right if field is None else field
+
+        length = given(self.length, 40 + len(items))
+        raw = struct.pack(
+            '<4sIQIIIIQ', self.magic, 0, given(self.epoch, epoch),
+            given(self.block, block), length,
+            given(self.nr_runs, len(self.runs)),
+            given(self.nr_sums, len(self.sums)), self.zeroes) + items
+        raw += bytes(-len(raw) % LOG_BLOCK)
+        checksum = given(self.checksum, log_checksum(raw[:length]))
+        return raw[:4] + struct.pack('<I', checksum) + raw[8:]
+
+    @classmethod
+    def unpack(cls, data: bytes, epoch: int,
+               block: int) -> Optional['Record']:
+        """The record at the start of data, or None if the log ends there."""
+        if len(data) < 40:
+            return None
+        (magic, checksum, its_epoch, its_block, length, nr_runs, nr_sums,
+         zeroes) = struct.unpack_from('<4sIQIIIIQ', data)
+        if (magic != b'zrec' or its_epoch != epoch or its_block != block
+                or not 40 <= length <= len(data)
+                or checksum != log_checksum(data[:length])):
+            return None
+        assert zeroes == 0 and length == 40 + 16 * (nr_runs + nr_sums)
+        sums = 40 + 16 * nr_runs
+        return cls([Run(*run) for run in
+                    struct.iter_unpack('<IIQ', data[40:sums])],
+                   [Sum(*s) for s in
+                    struct.iter_unpack('<QII', data[sums:length])])
+
+    def nr_blocks(self) -> int:
+        """How many it takes"""
+        return -(-(40 + 16 * (len(self.runs) + len(self.sums))) // LOG_BLOCK)
+
+
+class Log:
+    """A log: its head, and what is in its other blocks."""
+
+    def __init__(self, epoch: int = 1) -> None:
+        self.head: bytes = Head(epoch).pack()
+        self.epoch = epoch
+        self.blocks: Dict[int, bytes] = {}
+        self.end = 1            # the block behind the last record
+
+    def add(self, record: Record) -> 'Log':
+        """Puts a record behind those that there are."""
+        raw = record.pack(self.epoch, self.end)
+        self.blocks[self.end] = raw
+        self.end += len(raw) // LOG_BLOCK
+        return self
+
+    @classmethod
+    def read(cls, data: bytes) -> Tuple['Log', List[Record]]:
+        """A valid log, and its records, as far as it shows itself."""
+        epoch = struct.unpack_from('<Q', data, 8)[0]
+        log = cls(epoch)
+        assert log.head == data[:512] and 0 < epoch < 1 << 63, \
+            'head of the log'
+        records: List[Record] = []
+        while True:
+            record = Record.unpack(data[log.end * LOG_BLOCK:], epoch, log.end)
+            if record is None:
+                return log, records
+            records.append(record)
+            log.add(record)
+
+
 class Image:
-    """An image in memory: header, zone table and data."""
+    """An image in memory: header, zone table, log and data."""
 
     def __init__(self, header: Header,
-                 entries: Optional[Dict[int, int]] = None) -> None:
-        """Zones are empty (or conventional) but those of entries."""
+                 entries: Optional[Dict[int, int]] = None,
+                 log: Optional[Log] = None) -> None:
+        """
+        Zones are empty (or conventional) but those of entries.  Without a log,
+        there is an empty one if the header has room for one.
+        """
         assert header.nr_zones is not None
         self.header = header
+        self.log = log or Log()
+        self.records: List[Record] = []     # those that were read
         self.entries = []
         for i in range(header.nr_zones):
             start = i * header.zone_size
@@ -227,11 +388,16 @@ class Image:
         with data at these bytes of the device.
         """
         h = self.header
-        assert h.data_offset is not None
+        assert h.data_offset is not None and h.log_offset is not None
         with open(path, 'wb') as f:
             f.write(h.pack())
             f.seek(h.table_offset)
             f.write(struct.pack(f'<{len(self.entries)}Q', *self.entries))
+            if h.log_blocks:
+                for block, content in ((0, self.log.head),
+                                       *self.log.blocks.items()):
+                    f.seek(h.log_offset + block * LOG_BLOCK)
+                    f.write(content)
             for offset, content in data:
                 f.seek(h.data_offset + offset)
                 f.write(content)
@@ -239,23 +405,45 @@ class Image:
 
     @classmethod
     def decode(cls, content: bytes) -> 'Image':
-        """Reads header and table."""
-        header = Header.unpack(content[:HEADER_SIZE])
-        image = cls(header)
-        raw = struct.unpack_from(f'<{len(image.entries)}Q', content,
-                                 header.table_offset)
-        image.entries = list(raw)
-        return image
+        """Reads a whole image; its entries are those in effect."""
+        return cls._read(io.BytesIO(content))
 
     @classmethod
     def read(cls, path: str) -> 'Image':
-        """Reads header and table of a file."""
+        """Reads a file; the entries are those in effect."""
         with open(path, 'rb') as f:
-            header = Header.unpack(f.read(HEADER_SIZE))
-            assert header.nr_zones is not None
-            f.seek(0)
-            return cls.decode(f.read(header.table_offset +
-                                     header.nr_zones * ENTRY_SIZE))
+            return cls._read(f)
+
+    @classmethod
+    def _read(cls, f: BinaryIO) -> 'Image':
+        header = Header.unpack(f.read(HEADER_SIZE))
+        assert header.log_offset is not None
+        image = cls(header)
+        f.seek(header.table_offset)
+        size = len(image.entries) * ENTRY_SIZE
+        image.entries = [raw for raw, in struct.iter_unpack('<Q',
+                                                            f.read(size))]
+        if header.log_blocks:
+            f.seek(header.log_offset)
+            image.log, image.records = Log.read(
+                f.read(header.log_blocks * LOG_BLOCK))
+            image._replay(f)
+        return image
+
+    def _replay(self, f: BinaryIO) -> None:
+        """Applies the records, but the last if its data is not in the file."""
+        assert self.header.data_offset is not None
+        for s in self.records[-1].sums if self.records else ():
+            f.seek(self.header.data_offset + s.address)
+            data = f.read(s.length)
+            if len(data) < s.length or crc32c(data) != s.checksum:
+                self.log.end -= self.records.pop().nr_blocks()
+                del self.log.blocks[self.log.end]
+                break
+        for record in self.records:
+            for zone, nr_zones, entry in record.runs:
+                for i in range(nr_zones):
+                    self.entries[zone + i] = entry + i * self.header.zone_size
 
     def states(self) -> List[Tuple[Cond, int]]:
         """As Session.states(), but for the image."""

@@ -95,14 +95,14 @@ def blkdebug_node(child: Union[str, Node], *errors: Node, **more: Any) -> Node:
 
 def failing_later(child: Union[str, Node], *errors: Node) -> Node:
     """
-    The same, but the rules hold from the third write on: those of the table
-    and the header, in front of it, take the image over.
+    The same, but the rules hold from the fourth write on: those of the table,
+    the header and the head of the log, in front of it, take the image over.
     """
     return blkdebug_node(
-        child, *({**error, 'event': 'pwritev', 'state': 3}
+        child, *({**error, 'event': 'pwritev', 'state': 4}
                  for error in errors),
-        **{'set-state': [{'event': 'pwritev', 'state': 1, 'new_state': 2},
-                         {'event': 'pwritev', 'state': 2, 'new_state': 3}]})
+        **{'set-state': [{'event': 'pwritev', 'state': n, 'new_state': n + 1}
+                         for n in (1, 2, 3)]})
 
 
 def create(path: str, size: Union[int, str], **opts: Any) -> None:
@@ -351,7 +351,9 @@ class NbdServer:
 
     def __init__(self, address: str, path: str) -> None:
         self.done: List[Request] = []
-        self._file = open(path, 'r+b')  # pylint: disable=consider-using-with
+        # Not buffered, as others may write the file
+        # pylint: disable-next=consider-using-with
+        self._file = open(path, 'r+b', buffering=0)
         self._size = os.stat(path).st_size
         self._held: List[HeldRequest] = []
         self._lock = threading.Lock()
@@ -459,7 +461,6 @@ class NbdServer:
                     self._file.write(request.data)
                 elif request.kind in ('discard', 'zero'):
                     self._file.write(bytes(request.length))
-                self._file.flush()
                 self.done.append(request)
             try:
                 self._send('>IIQ', 0x67446698, error, cookie)

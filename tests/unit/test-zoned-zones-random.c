@@ -45,7 +45,7 @@ static void step_commit_begin(Model *m)
         zone->stopped = 0;
     }
     device_clear_dirty(m->device);
-    memset(m->dirty, 0, m->nr_zones / ZONED_ZONES_PER_DIRTY_BIT + 1);
+    memset(m->dirty, 0, m->nr_zones * sizeof(m->dirty[0]));
     m->committing = true;
 }
 
@@ -76,7 +76,7 @@ static void step_commit_fail(Model *m)
         zone->stopped += zone->stopped_before;
         zone->stopped_before = 0;
         zoned_zones_mark_dirty(&m->device->z, i);
-        m->dirty[i / ZONED_ZONES_PER_DIRTY_BIT] = true;
+        m->dirty[i] = true;
         model_note_change(m, i);
     }
     m->committing = false;
@@ -106,7 +106,7 @@ static void complete_write(Model *m, uint32_t i)
     if (stable == zone->capacity) {
         model_change(m, i, FULL);
     }
-    m->dirty[i / ZONED_ZONES_PER_DIRTY_BIT] = true;
+    m->dirty[i] = true;
     model_note_change(m, i);
 }
 
@@ -303,7 +303,7 @@ static void step_reopen(Model *m)
         new_device(m);
     }
     zoned_zones_begin_load(&m->device->z);
-    memset(m->dirty, 0, m->nr_zones / ZONED_ZONES_PER_DIRTY_BIT + 1);
+    memset(m->dirty, 0, m->nr_zones * sizeof(m->dirty[0]));
 
     for (uint32_t i = 0; i < m->nr_zones; i++) {
         ModelZone *zone = &m->zone[i];

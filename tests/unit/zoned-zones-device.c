@@ -62,10 +62,9 @@ int mgmt_all(Device *d, BlockZoneOp op)
 void device_clear_dirty(Device *d)
 {
     uint32_t n = d->z.geo.nr_zones;
-    g_autofree unsigned long *taken =
-        bitmap_new(DIV_ROUND_UP(n, ZONED_ZONES_PER_DIRTY_BIT));
+    g_autofree uint32_t *taken = g_new(uint32_t, n);
 
-    zoned_zones_take_dirty(&d->z, taken, 0, n - 1);
+    zoned_zones_take_dirty(&d->z, 0, n - 1, taken, n);
 }
 
 void device_check_derived(Device *d)
@@ -129,9 +128,17 @@ void device_check_derived(Device *d)
                     geo->max_active);
     for (uint32_t b = 0;
          b < DIV_ROUND_UP(geo->nr_zones, ZONED_ZONES_PER_DIRTY_BIT); b++) {
+        uint32_t first = b * ZONED_ZONES_PER_DIRTY_BIT;
+        uint32_t end = first + ZONED_ZONES_PER_DIRTY_BIT;
+
         dirty += test_bit(b, z->dirty);
-        if (test_bit(b, z->noted)) {
-            g_assert_true(test_bit(b, z->dirty));
+        g_assert_true(test_bit(b, z->dirty) ||
+                      find_next_bit(z->dirty_zones, end, first) == end);
+        for (uint32_t i = first; i < end; i++) {
+            g_assert_true(test_bit(i, z->dirty_zones) ||
+                          !test_bit(i, z->noted));
+        }
+        if (find_next_bit(z->noted, end, first) < end) {
             g_assert_cmpuint(zoned_zones_last_change(z, b), ==,
                              z->generation);
         }

@@ -30,7 +30,7 @@ void model_init(Model *m, const ZonedGeometry *geo)
     m->max_open = geo->max_open;
     m->max_active = geo->max_active;
     m->zone = g_new0(ModelZone, m->nr_zones);
-    m->dirty = g_new0(bool, m->nr_zones / ZONED_ZONES_PER_DIRTY_BIT + 1);
+    m->dirty = g_new0(bool, m->nr_zones);
     m->committing = false;
     m->last_change = g_new0(uint64_t,
                             m->nr_zones / ZONED_ZONES_PER_DIRTY_BIT + 1);
@@ -125,7 +125,7 @@ void model_change(Model *m, uint32_t i, BlockZoneState cond)
         zone->stopped++;
     }
     zone->cond = cond;
-    m->dirty[i / ZONED_ZONES_PER_DIRTY_BIT] = true;
+    m->dirty[i] = true;
     model_note_change(m, i);
 }
 
@@ -385,6 +385,7 @@ static void compare_counts(const Model *m)
 {
     const ZonedZones *z = &m->device->z;
     uint32_t nr_dirty = 0, nr_image = 0;
+    bool dirty = false;
 
     for (int cond = 0; cond < ARRAY_SIZE(z->nr); cond++) {
         MUST_BE(m, "number of zones with a condition", cond, z->nr[cond],
@@ -393,12 +394,18 @@ static void compare_counts(const Model *m)
     MUST_BE(m, "nr_open", 0, zoned_zones_nr_open(z), model_nr_open(m));
     MUST_BE(m, "nr_active", 0, zoned_zones_nr_active(z), model_nr_active(m));
     MUST_BE(m, "nr_lingering", 0, z->nr_lingering, model_nr_lingering(m));
-    for (uint32_t i = 0; i < m->nr_zones; i += ZONED_ZONES_PER_DIRTY_BIT) {
-        bool dirty = m->dirty[i / ZONED_ZONES_PER_DIRTY_BIT];
+    for (uint32_t i = 0; i < m->nr_zones; i++) {
+        bool last = i == m->nr_zones - 1 ||
+                    (i + 1) % ZONED_ZONES_PER_DIRTY_BIT == 0;
 
-        MUST_BE(m, "dirty bit", i,
-                test_bit(i / ZONED_ZONES_PER_DIRTY_BIT, z->dirty), dirty);
-        nr_dirty += dirty;
+        MUST_BE(m, "dirty zone", i, test_bit(i, z->dirty_zones), m->dirty[i]);
+        dirty |= m->dirty[i];
+        if (last) {
+            MUST_BE(m, "dirty bit", i,
+                    test_bit(i / ZONED_ZONES_PER_DIRTY_BIT, z->dirty), dirty);
+            nr_dirty += dirty;
+            dirty = false;
+        }
     }
     MUST_BE(m, "nr_dirty", 0, z->nr_dirty, nr_dirty);
 
