@@ -296,17 +296,15 @@ static void test_format(void)
     zns_stop(g);
 }
 
-/* Where the file has the zone table, in sectors */
-#define TABLE_SECTOR 8
-
 /* A format that fails does not leave the namespace as one that is formatted. */
 static void test_format_failed(void)
 {
+    g_autofree char *record = g_strdup_printf(
+        ZONED_FAIL_LATER ",inject-error.0.iotype=write,inject-error.0.errno=5,"
+        "inject-error.0.sector=%d", ZONED_RECORD_SECTOR);
     ZnsGuest *g = zns_start_image(&(ZnsMachine) {
         .image = zns_image_new(),
-        .rules = ZONED_FAIL_LATER ",inject-error.0.iotype=write,"
-                 "inject-error.0.errno=5,"
-                 "inject-error.0.sector=" stringify(TABLE_SECTOR),
+        .rules = record,
     });
     const char *image = zoned_image_new("zone_size=64k", "64k");
 

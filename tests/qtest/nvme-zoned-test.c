@@ -194,10 +194,6 @@ static void test_read_only(void)
     zns_stop(g);
 }
 
-/* Where the file has the zone table and the data, in sectors */
-#define TABLE_SECTOR 8
-#define DATA_SECTOR 2048
-
 #define FAIL_WRITE ZONED_FAIL_LATER ",inject-error.0.iotype=write," \
                    "inject-error.0.errno=5,inject-error.0.sector="
 
@@ -208,8 +204,9 @@ static void test_read_only(void)
 static void test_host_error(void)
 {
     g_autofree char *data = g_strdup_printf(FAIL_WRITE "%d",
-                                            DATA_SECTOR + Z(1));
-    g_autofree char *table = g_strdup_printf(FAIL_WRITE "%d", TABLE_SECTOR);
+                                            ZONED_DATA_SECTOR + Z(1));
+    g_autofree char *record = g_strdup_printf(FAIL_WRITE "%d",
+                                              ZONED_RECORD_SECTOR);
     ZnsGuest *g = zns_start_image(&(ZnsMachine) {
         .image = zns_image_new(),
         .rules = data,
@@ -223,7 +220,7 @@ static void test_host_error(void)
 
     g = zns_start_image(&(ZnsMachine) {
         .image = zns_image_new(),
-        .rules = table,
+        .rules = record,
     });
     assert_success(zns_write(g, Z(1), 8));
     assert_status(zns_manage(g, NVME_ZONE_ACTION_FINISH, Z(1)),
@@ -238,10 +235,11 @@ static void test_host_error(void)
 /* An append with FUA that cannot be made durable is undone. */
 static void test_host_error_append(void)
 {
-    g_autofree char *table = g_strdup_printf(FAIL_WRITE "%d", TABLE_SECTOR);
+    g_autofree char *record = g_strdup_printf(FAIL_WRITE "%d",
+                                              ZONED_RECORD_SECTOR);
     ZnsGuest *g = zns_start_image(&(ZnsMachine) {
         .image = zns_image_new(),
-        .rules = table,
+        .rules = record,
     });
     NvmeCmd append = zns_rw(g, NVME_CMD_ZONE_APPEND, Z(1), 8);
 
@@ -257,10 +255,11 @@ static void test_host_error_append(void)
 /* A copy with FUA fails if what it wrote cannot be made durable. */
 static void test_host_error_copy(void)
 {
-    g_autofree char *table = g_strdup_printf(FAIL_WRITE "%d", TABLE_SECTOR);
+    g_autofree char *record = g_strdup_printf(FAIL_WRITE "%d",
+                                              ZONED_RECORD_SECTOR);
     ZnsGuest *g = zns_start_image(&(ZnsMachine) {
         .image = zns_image_new(),
-        .rules = table,
+        .rules = record,
     });
     NvmeCmd copy = zns_copy(g, Z(1), 4, Z(2));
 
@@ -285,7 +284,7 @@ static void test_filter(void)
 
     args = g_strdup_printf("%s -blockdev driver=null-co,node-name=target,"
                            "size=%d", options,
-                           (DATA_SECTOR + ZNS_BLOCKS) * 512);
+                           (ZONED_DATA_SECTOR + ZNS_BLOCKS) * 512);
     g = zns_start(args);
     qobject_unref(qtest_qmp_assert_failure_ref(g->qts, mirror, "disk"));
     zns_assert_usable(g);

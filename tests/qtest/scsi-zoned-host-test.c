@@ -13,10 +13,6 @@
 #include "standard-headers/linux/virtio_scsi.h"
 #include "scsi-zoned-guest.h"
 
-/* Where the file has the zone table and the data */
-#define TABLE_SECTOR 8
-#define DATA_SECTOR 2048
-
 #define S_NO_SPACE SCSI_SENSE(DATA_PROTECT, 0x2707)
 #define S_IO_ERROR SCSI_SENSE(ABORTED_COMMAND, 0x0006)
 #define S_NO_MEDIUM SCSI_SENSE(NOT_READY, 0x3a00)
@@ -48,17 +44,20 @@ static ScsiGuest *start_failing(int sector, const char *device)
 }
 
 /*
- * The flush behind the first write of data fails.  The file is written to twice
- * before that, when the image is taken over.
+ * Rules: the first write to the second page of a conventional zone fails.  That
+ * may come before the take-over.
  */
+#define CONV_FAILS \
+    ",inject-error.0.event=none,inject-error.0.iotype=write," \
+    "inject-error.0.errno=28,inject-error.0.once=on,inject-error.0.sector=2056"
+
+G_STATIC_ASSERT(ZONED_DATA_SECTOR + 8 == 2056);
+
+/* The flush behind the first write of data fails. */
 static ScsiGuest *start_failing_flush(const char *device)
 {
-    return start_with_rules(
-        ",set-state.0.event=pwritev,set-state.0.state=1,set-state.0.new_state=2"
-        ",set-state.1.event=pwritev,set-state.1.state=2,set-state.1.new_state=3"
-        ",inject-error.0.event=pwritev,inject-error.0.state=3"
-        ",inject-error.0.iotype=flush,inject-error.0.errno=5"
-        ",inject-error.0.once=on", device);
+    return start_with_rules(ZONED_FAIL_LATER ",inject-error.0.iotype=flush,"
+                            "inject-error.0.errno=5", device);
 }
 
 /* The host fails some of the @n requests at @req; all succeed in the end. */
@@ -115,7 +114,7 @@ static void test_error_write(void)
 
     memset(data, 'e', sizeof(data));
     for (int i = 0; i < ARRAY_SIZE(writes); i++) {
-        ScsiGuest *g = start_failing(DATA_SECTOR + SEQ, STOP);
+        ScsiGuest *g = start_failing(ZONED_DATA_SECTOR + SEQ, STOP);
         ScsiRequest req = write_request(g, writes[i], SEQ, data);
 
         fail_and_repeat(g, &req, 1);
@@ -149,7 +148,7 @@ static void test_error_report(void)
 
     memset(data, 'e', sizeof(data));
     for (int i = 0; i < ARRAY_SIZE(writes); i++) {
-        ScsiGuest *g = start_failing(DATA_SECTOR + SEQ,
+        ScsiGuest *g = start_failing(ZONED_DATA_SECTOR + SEQ,
                                      "werror=report,rerror=report");
         ScsiRequest req = write_request(g, writes[i], SEQ, data);
 
@@ -167,7 +166,7 @@ static void test_error_mgmt(void)
 {
     for (int i = 0; i < ARRAY_SIZE(durable_ops); i++) {
         for (int all = 0; all < 2; all++) {
-            ScsiGuest *g = start_failing(TABLE_SECTOR, STOP);
+            ScsiGuest *g = start_failing(ZONED_RECORD_SECTOR, STOP);
             ScsiRequest req = scsi_zbc_out(durable_ops[i], SEQ, 2, all);
 
             assert_good(scsi_write(g, SEQ, 8));
@@ -189,7 +188,7 @@ static void test_error_mgmt(void)
 static void test_error_mgmt_report(void)
 {
     for (int i = 0; i < ARRAY_SIZE(durable_ops); i++) {
-        ScsiGuest *g = start_failing(TABLE_SECTOR, "werror=report");
+        ScsiGuest *g = start_failing(ZONED_RECORD_SECTOR, "werror=report");
 
         assert_good(scsi_write(g, SEQ, 8));
         assert_scsi(scsi_op(g, durable_ops[i], SEQ), S_NO_SPACE);
@@ -204,7 +203,7 @@ static void test_error_format(void)
     static const uint8_t flags[] = { 0x00, 0x10, 0x30 };
 
     for (int i = 0; i < ARRAY_SIZE(flags); i++) {
-        ScsiGuest *g = start_failing(TABLE_SECTOR, STOP);
+        ScsiGuest *g = start_failing(ZONED_RECORD_SECTOR, STOP);
         ScsiRequest req = scsi_command(FORMAT_UNIT, i * 4, 0);
 
         req.cdb[1] = flags[i];
@@ -225,7 +224,7 @@ static void test_error_read(void)
     ScsiGuest *g = start_with_rules(rules, STOP);
     ScsiRequest req = write_request(g, WRITE_16, SEQ, data);
 
-    G_STATIC_ASSERT(DATA_SECTOR + SEQ == 2304);
+    G_STATIC_ASSERT(ZONED_DATA_SECTOR + SEQ == 2304);
     memset(data, 'r', sizeof(data));
     assert_good(scsi_guest_do(g, &req, NULL));
     req = scsi_rw(g, READ_16, SEQ, 8);
@@ -310,7 +309,7 @@ static void test_error_write_through(void)
 /* A mistake of the guest never stops the VM, whatever there is to write back */
 static void test_error_mistake(void)
 {
-    ScsiGuest *g = start_failing(TABLE_SECTOR, STOP);
+    ScsiGuest *g = start_failing(ZONED_RECORD_SECTOR, STOP);
 
     assert_good(scsi_write(g, SEQ + ZONE, 8));
     assert_scsi(scsi_write(g, SEQ + ZONE, 8), S_UNALIGNED_WRITE);
@@ -344,7 +343,7 @@ static void wait_many(ScsiGuest *g, ScsiRequest *req)
 
 static void test_error_many(void)
 {
-    ScsiGuest *g = start_failing(DATA_SECTOR + 8, STOP);
+    ScsiGuest *g = start_with_rules(CONV_FAILS, STOP);
     ScsiRequest req[MANY];
 
     queue_many(g, req);
@@ -709,7 +708,7 @@ static void test_reset_hba(void)
 /* A reset drops what waits for the VM to go on. */
 static void test_reset_stopped(void)
 {
-    ScsiGuest *g = start_failing(DATA_SECTOR + 8, STOP);
+    ScsiGuest *g = start_with_rules(CONV_FAILS, STOP);
     ScsiRequest req[MANY];
 
     queue_many(g, req);
@@ -892,16 +891,13 @@ static void test_migration_error(void)
     g_autofree char *path = NULL;
     ScsiGuestOptions opts = {
         .vm.image = zoned_image_new(SCSI_IMAGE_OPTIONS, IMAGE_SIZE),
-        .vm.rules = ",inject-error.0.event=none,inject-error.0.iotype=write,"
-                    "inject-error.0.errno=28,inject-error.0.once=on,"
-                    "inject-error.0.sector=2056",
+        .vm.rules = CONV_FAILS,
         .vm.device = STOP,
     };
     ScsiGuest *from = scsi_guest_start(&opts), *to;
     ScsiRequest req[MANY];
     int fd = g_file_open_tmp("scsi-zoned.XXXXXX", &path, NULL);
 
-    G_STATIC_ASSERT(DATA_SECTOR + 8 == 2056);
     g_assert_cmpint(fd, >=, 0);
     close(fd);
     queue_many(from, req);

@@ -8,9 +8,6 @@
 #include "qemu/units.h"
 #include "scsi-zoned-guest.h"
 
-/* Where an image has the zone table */
-#define TABLE 4096
-
 /* 512e: blocks of 512 bytes on a medium with 4096 */
 #define BLOCK_512E ",logical_block_size=512,physical_block_size=4096"
 
@@ -256,19 +253,6 @@ static void test_flags(void)
     scsi_guest_stop(g);
 }
 
-/* Up to where the image has, durably, data in a zone */
-static uint64_t durable_end(const char *image, int zone)
-{
-    uint64_t entry;
-    int fd = open(image, O_RDONLY);
-
-    g_assert_cmpint(fd, >=, 0);
-    g_assert_cmpint(pread(fd, &entry, 8, TABLE + zone * 8), ==, 8);
-    close(fd);
-    /* docs/interop/zoned.rst: the lower bits are the address. */
-    return (le64_to_cpu(entry) & ((1ull << 58) - 1)) / 512;
-}
-
 static void test_durable(void)
 {
     static const uint8_t opcodes[] = {
@@ -290,11 +274,11 @@ static void test_durable(void)
                      opcodes[i] == WRITE_16 ? DPO | FUA : 0;
         assert_good(scsi_guest_do(g, &req, NULL));
         lba += 8;
-        g_assert_cmpuint(durable_end(image, 2), ==, lba);
+        g_assert_cmpuint(zoned_image_end(image, SEQ), ==, lba);
     }
 
     assert_good(scsi_write(g, lba, 8));
-    g_assert_cmpuint(durable_end(image, 2), ==, lba);
+    g_assert_cmpuint(zoned_image_end(image, SEQ), ==, lba);
     for (int i = 0; i < 2; i++) {
         /* Of which blocks does not matter. */
         req = scsi_rw(g, i ? SYNCHRONIZE_CACHE_16 : SYNCHRONIZE_CACHE,
@@ -302,12 +286,12 @@ static void test_durable(void)
         req.out_len = 0;
         assert_good(scsi_guest_do(g, &req, NULL));
         lba += 8;
-        g_assert_cmpuint(durable_end(image, 2), ==, lba);
+        g_assert_cmpuint(zoned_image_end(image, SEQ), ==, lba);
         assert_good(scsi_write(g, lba, 8));
     }
     /* Zone operations are durable without one. */
     assert_good(scsi_op(g, RESET, SEQ));
-    g_assert_cmpuint(durable_end(image, 2), ==, SEQ);
+    g_assert_cmpuint(zoned_image_end(image, SEQ), ==, SEQ);
     scsi_guest_stop(g);
 }
 

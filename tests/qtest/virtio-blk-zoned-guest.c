@@ -5,9 +5,11 @@
  */
 #include "qemu/osdep.h"
 #include <sys/resource.h>
+#include "qapi/error.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
 #include "qobject/qdict.h"
+#include "qobject/qjson.h"
 #include "qobject/qlist.h"
 #include "libqos/libqos-pc.h"
 #include "libqos/qgraph.h"
@@ -84,26 +86,59 @@ static void image_remove(void *path)
     g_free(path);
 }
 
-char *zoned_image_new(const char *options, const char *size)
+/* Runs qemu-img, which must succeed.  Returns what it prints. */
+static char *run_qemu_img(const char **argv)
 {
     g_autofree char *qemu_img = realpath(getenv("QTEST_QEMU_IMG"), NULL);
     g_autoptr(GError) error = NULL;
-    char *path;
-    const char *argv[] = { qemu_img, "create", "-q", "-f", "zoned", "-o",
-                           options, NULL, size, NULL };
-    int fd, status;
+    char *output;
+    int status;
 
-    fd = g_file_open_tmp("virtio-blk-zoned.XXXXXX", &path, NULL);
-    g_assert_cmpint(fd, >=, 0);
-    close(fd);
-    g_test_queue_destroy(image_remove, path);
-
-    argv[7] = path;
-    g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL,
-                 NULL, &status, &error);
+    argv[0] = qemu_img;
+    g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL,
+                 &output, NULL, &status, &error);
     g_assert_no_error(error);
     g_assert_cmpint(status, ==, 0);
+    return output;
+}
+
+char *zoned_image_new(const char *options, const char *size)
+{
+    g_autoptr(GError) error = NULL;
+    const char *argv[] = { NULL, "create", "-q", "-f", "zoned", "-o", options,
+                           NULL, size, NULL };
+    char *path;
+    int fd = g_file_open_tmp("virtio-blk-zoned.XXXXXX", &path, &error);
+
+    g_assert_no_error(error);
+    close(fd);
+    g_test_queue_destroy(image_remove, path);
+    argv[7] = path;
+    g_free(run_qemu_img(argv));
     return path;
+}
+
+uint64_t zoned_image_end(const char *image, uint64_t sector)
+{
+    const char *argv[] = { NULL, "zones", "-U", "--output=json", "-f", "zoned",
+                           image, NULL };
+    g_autofree char *output = run_qemu_img(argv);
+    QList *runs = qobject_to(QList, qobject_from_json(output, &error_abort));
+    const QListEntry *entry;
+    uint64_t end = 0;
+
+    QLIST_FOREACH_ENTRY(runs, entry) {
+        const QDict *run = qobject_to(QDict, qlist_entry_obj(entry));
+        uint64_t length = qdict_get_int(run, "length");
+        uint64_t offset = sector * 512 - qdict_get_int(run, "start");
+
+        if (offset < length * qdict_get_int(run, "count")) {
+            end = sector * 512 - offset % length +
+                  qdict_get_int(run, "written");
+        }
+    }
+    qobject_unref(runs);
+    return end / 512;
 }
 
 /* Forgets the device, if there is one. */

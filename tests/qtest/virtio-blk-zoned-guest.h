@@ -16,13 +16,22 @@
 #include "standard-headers/linux/virtio_blk.h"
 
 /*
- * Rules of blkdebug: what follows holds from the second write to the file on.
- * The first one takes the image over.
+ * Rules of blkdebug: what follows holds from the fourth write to the file on.
+ * The first three take the image over: zone table, header and head of the log.
  */
 #define ZONED_FAIL_LATER                                                    \
     ",set-state.0.event=pwritev,set-state.0.state=1,set-state.0.new_state=2" \
-    ",inject-error.0.event=pwritev,inject-error.0.state=2"                  \
+    ",set-state.1.event=pwritev,set-state.1.state=2,set-state.1.new_state=3" \
+    ",set-state.2.event=pwritev,set-state.2.state=3,set-state.2.new_state=4" \
+    ",inject-error.0.event=pwritev,inject-error.0.state=4"                  \
     ",inject-error.0.once=on"
+
+/*
+ * Where a new image that needs less than 1 MiB for this has its data, and the
+ * first record of the log in front of it, in sectors (docs/interop/zoned.rst)
+ */
+#define ZONED_DATA_SECTOR 2048
+#define ZONED_RECORD_SECTOR (ZONED_DATA_SECTOR - 127 * 8)
 
 /*
  * The usual image.  Zones 0 and 1 are conventional, and the last is smaller.
@@ -121,6 +130,9 @@ bool zoned_guest_has_iothread(void);
 
 /* Creates an image; options as qemu-img create -o has them.  Removed at exit */
 char *zoned_image_new(const char *options, const char *size);
+
+/* Up to which sector the image has data in the zone that has @sector */
+uint64_t zoned_image_end(const char *image, uint64_t sector);
 
 /* The arguments of QEMU for the nodes, "file" and "disk", and the iothread */
 char *zoned_guest_node_args(const ZonedGuestOptions *opts);

@@ -12,10 +12,6 @@
 #include "qobject/qdict.h"
 #include "virtio-blk-zoned-guest.h"
 
-/* Where the file has the zone table and the data */
-#define TABLE_SECTOR 8
-#define DATA_SECTOR 2048
-
 #define INJECT ",inject-error.0.event=none,inject-error.0.iotype=write," \
                "inject-error.0.errno=28,inject-error.0.once=on,"         \
                "inject-error.0.sector="
@@ -65,7 +61,7 @@ static void fail_and_repeat(ZonedGuest *g, ZonedRequest *req, int n)
 /* The header of a request that is repeated shares a segment with the data. */
 static void test_repeat_header(void)
 {
-    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, STOP);
+    ZonedGuest *g = start_failing(ZONED_DATA_SECTOR + SEQ, STOP);
     g_autofree char *data = g_malloc(1024);
     ZonedRequest append = APPEND(SEQ, 2);
     ZonedRequest read = READ(SEQ, 2);
@@ -94,7 +90,7 @@ static void test_repeat_header(void)
 /* What the host fails stops the VM, and then succeeds. */
 static void test_host_error_append(void)
 {
-    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, STOP);
+    ZonedGuest *g = start_failing(ZONED_DATA_SECTOR + SEQ, STOP);
     ZonedRequest req[] = { APPEND(SEQ, 8), APPEND(SEQ, 8), APPEND(SEQ, 8) };
     uint64_t where, places = 0;
 
@@ -112,7 +108,7 @@ static void test_host_error_append(void)
 
 static void test_host_error_mgmt(void)
 {
-    ZonedGuest *g = start_failing(TABLE_SECTOR, STOP);
+    ZonedGuest *g = start_failing(ZONED_RECORD_SECTOR, STOP);
     ZonedRequest reset = { .type = VIRTIO_BLK_T_ZONE_RESET, .sector = SEQ };
 
     assert_ok(zoned_guest_write(g, SEQ, 8));
@@ -160,7 +156,7 @@ static void test_host_error_flush_full(void)
 /* What makes no difference after a power cycle needs no host. */
 static void test_host_error_close(void)
 {
-    ZonedGuest *g = start_failing(TABLE_SECTOR, STOP);
+    ZonedGuest *g = start_failing(ZONED_RECORD_SECTOR, STOP);
 
     assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_OPEN, SEQ));
     assert_ok(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_CLOSE, SEQ));
@@ -171,7 +167,7 @@ static void test_host_error_close(void)
 /* A mistake of the guest never stops the VM, whatever there is to write back */
 static void test_host_error_mistake(void)
 {
-    ZonedGuest *g = start_failing(TABLE_SECTOR, STOP);
+    ZonedGuest *g = start_failing(ZONED_RECORD_SECTOR, STOP);
 
     assert_ok(zoned_guest_write(g, SEQ + ZONE, 8));
     assert_invalid(zoned_guest_mgmt(g, VIRTIO_BLK_T_ZONE_CLOSE, SEQ));
@@ -212,7 +208,7 @@ static void wait_many(ZonedGuest *g, ZonedRequest *req)
 
 static void test_host_error_many(void)
 {
-    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, STOP);
+    ZonedGuest *g = start_failing(ZONED_DATA_SECTOR + SEQ, STOP);
     ZonedRequest req[MANY];
 
     queue_many(g, req);
@@ -226,7 +222,7 @@ static void test_host_error_many(void)
 /* Where the VM is not stopped, the guest is told. */
 static void test_host_error_report(void)
 {
-    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, "werror=report");
+    ZonedGuest *g = start_failing(ZONED_DATA_SECTOR + SEQ, "werror=report");
 
     assert_ioerr(zoned_guest_append(g, SEQ, 8, NULL));
     zoned_guest_assert_stat(g, "failed_zone_append_operations", 1);
@@ -372,7 +368,7 @@ static void test_host_like_report(void)
 /* A reset of the machine drops what waits for the VM to go on. */
 static void test_reset_stopped(void)
 {
-    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, STOP);
+    ZonedGuest *g = start_failing(ZONED_DATA_SECTOR + SEQ, STOP);
     ZonedRequest req[MANY];
 
     queue_many(g, req);
@@ -388,7 +384,7 @@ static void test_reset_stopped(void)
 /* After that, an error of the host has no bearing on the guest's mistakes. */
 static void test_reset_forgets(void)
 {
-    ZonedGuest *g = start_failing(DATA_SECTOR + SEQ, STOP);
+    ZonedGuest *g = start_failing(ZONED_DATA_SECTOR + SEQ, STOP);
     ZonedRequest write = WRITE(SEQ, 8);
 
     zoned_guest_queue(g, &write);
@@ -484,7 +480,8 @@ static void test_migration(void)
     g_autofree char *dir = g_dir_make_tmp("virtio-blk-zoned.XXXXXX", NULL);
     g_autofree char *uri = g_strdup_printf("unix:%s/socket", dir);
     g_autofree char *args = g_strdup_printf("-incoming %s", uri);
-    g_autofree char *rules = g_strdup_printf(INJECT "%d", DATA_SECTOR + SEQ);
+    g_autofree char *rules = g_strdup_printf(INJECT "%d",
+                                             ZONED_DATA_SECTOR + SEQ);
     ZonedGuestOptions opts = {
         .image = zoned_image_new(IMAGE_OPTIONS, IMAGE_SIZE),
         .rules = rules,
@@ -518,20 +515,9 @@ static void test_append_stable(void)
         .image = image,
         .device = STOP ",write-cache=off",
     });
-    uint64_t entry;
-    int fd;
 
     assert_ok(zoned_guest_append(g, SEQ, 8, NULL));
-
-    /* docs/interop/zoned.rst: the lower bits are the address. */
-    fd = open(image, O_RDONLY);
-    g_assert_cmpint(fd, >=, 0);
-    g_assert_cmpint(pread(fd, &entry, sizeof(entry),
-                          TABLE_SECTOR * 512 + 2 * sizeof(entry)), ==,
-                    sizeof(entry));
-    close(fd);
-    g_assert_cmphex(le64_to_cpu(entry) & ((1ull << 59) - 1), ==,
-                    (SEQ + 8) * 512);
+    g_assert_cmpuint(zoned_image_end(image, SEQ), ==, SEQ + 8);
     zoned_guest_stop(g);
 }
 
