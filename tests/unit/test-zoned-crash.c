@@ -235,13 +235,59 @@ static void damage_size(Damage *d)
     expect_refused(d, "a device of another size");
 }
 
+/* A record with a right checksum, of a zone that is not there */
+static void damage_record(Damage *d)
+{
+    const Judge *j = d->run->judge;
+    Content *content = &d->image[judge_log_sector(j, 1)];
+    uint8_t head[SECTOR] QEMU_ALIGNED(8);
+    uint8_t buf[SECTOR] QEMU_ALIGNED(8);
+    uint32_t length;
+
+    content_to_bytes(d->good[judge_log_sector(j, 0)], head);
+    content_to_bytes(*content, buf);
+    length = ldl_le_p(buf + 20);
+    if (memcmp(buf, "zrec", 4) || memcmp(buf + 8, head + 8, 8) ||
+        length < 56 || length > sizeof(buf)) {
+        return;
+    }
+    stl_le_p(buf + 4, 0);
+    stl_le_p(buf + 40, UINT32_MAX);
+    stl_le_p(buf + 4, crc32c(UINT32_MAX, buf, length));
+    *content = content_of_bytes(buf);
+    expect_refused(d, "a record of a zone that is not there");
+}
+
+static void damage_log(Damage *d)
+{
+    Content *head = &d->image[judge_log_sector(d->run->judge, 0)];
+    uint8_t buf[SECTOR] QEMU_ALIGNED(8);
+
+    content_to_bytes(*head, buf);
+    buf[below(d->run, 16)] ^= 1;
+    *head = content_of_bytes(buf);
+    expect_refused(d, "a head with a wrong bit");
+    *head = CONTENT_ZEROES;
+    expect_refused(d, "a log without a head");
+    *head = disk_garbage(d->run->disk);
+    expect_refused(d, "a head that is damaged");
+    damage_record(d);
+}
+
 static void damage_image(Run *r)
 {
-    const Content *good = cuts_last_image(r->cuts);
-    g_autofree Content *image = g_memdup2(good, r->disk->nr_sectors *
-                                                sizeof(Content));
+    size_t size = r->disk->nr_sectors * sizeof(Content);
+    g_autofree Content *good = g_memdup2(cuts_last_image(r->cuts), size);
+    g_autofree Content *image = g_memdup2(good, size);
     Damage d = { .run = r, .good = good, .image = image };
 
+    g_assert(judge_cut(r->judge, JUDGE_NEVER - 1, good, NULL, 0));
+    damage_log(&d);
+
+    /* What is damaged in the zone table must not be put right by the log. */
+    g_assert(judge_cut(r->judge, JUDGE_NEVER - 1, good, NULL, 0));
+    judge_empty_log(r->judge, good);
+    memcpy(image, good, size);
     set_bytes(&d, r->geo.base + 8 * below(r, HEADER_LENGTH / 8),
               disk_garbage(r->disk));
     expect_refused(&d, "a damaged header");

@@ -19,8 +19,8 @@
 #define NR_ZONES 8
 #define BLOCK (4 * KiB)
 
-/* Sector of the file at which the zone table starts */
-#define TABLE "8"
+/* Sector of the file at which the first record of the log is */
+#define RECORD "1032"
 
 typedef struct Disk {
     char *path;
@@ -275,18 +275,14 @@ static void test_operation_behind_acknowledged_write(void)
     g_assert_cmpint(open.ret, ==, 0);
 }
 
-/* The table cannot be written, from the second time on. */
-static QDict *table_fails_once(void)
+/* The first record cannot be written. */
+static QDict *record_fails_once(void)
 {
     QDict *rules = qdict_new();
 
-    qdict_put_str(rules, "file.set-state.0.event", "pwritev");
-    qdict_put_str(rules, "file.set-state.0.state", "1");
-    qdict_put_str(rules, "file.set-state.0.new_state", "2");
     qdict_put_str(rules, "file.inject-error.0.event", "pwritev");
-    qdict_put_str(rules, "file.inject-error.0.state", "2");
     qdict_put_str(rules, "file.inject-error.0.iotype", "write");
-    qdict_put_str(rules, "file.inject-error.0.sector", TABLE);
+    qdict_put_str(rules, "file.inject-error.0.sector", RECORD);
     qdict_put_str(rules, "file.inject-error.0.once", "on");
     return rules;
 }
@@ -297,7 +293,7 @@ static QDict *table_fails_once(void)
  */
 static void test_commit_fails(void)
 {
-    g_autoptr(Disk) d = disk_open(table_fails_once());
+    g_autoptr(Disk) d = disk_open(record_fails_once());
     Request r[6];
 
     /* The next zone needs the resource of the one that became full. */
@@ -365,7 +361,7 @@ static void test_stopped_behind_commit(void)
     wait_until_held(d);
     add_rule(d, 2 * ZONE);
     release(d);
-    /* That of the zone that fails; the table then is not as the zones are. */
+    /* That of the zone that fails; the image then is not as the zones are. */
     hold_next_write(d);
     wait_until_held(d);
     write_blocks(d, ZONE + BLOCK, BLOCK);

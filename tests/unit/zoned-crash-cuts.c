@@ -114,7 +114,7 @@ static bool judge_all(Cuts *c, GPtrArray *varying)
 typedef enum Sample {
     SAMPLE_NONE,
     SAMPLE_ALL,
-    SAMPLE_TABLE,               /* only what goes into the zone table */
+    SAMPLE_TABLE,               /* only what goes into zone table and log */
     SAMPLE_DATA,
     SAMPLE_TABLE_TORN_DATA,     /* the table, and each sector with a chance */
     SAMPLE_ALL_BUT_ONE,         /* request */
@@ -127,7 +127,7 @@ typedef enum Sample {
 static void apply_request(Cuts *c, Request *q, Sample sample, bool one,
                           unsigned chance)
 {
-    bool table = q->first < c->run->disk->table_limit;
+    bool table = disk_is_metadata(c->run->disk, q->first);
     unsigned part = 100;
 
     switch (sample) {
@@ -298,10 +298,11 @@ static void add_versions(Cuts *c, Request *q)
     }
 }
 
+/* ...by @flush, which is one, or a FUA write */
 static bool version_is_durable(const Version *v, const Request *flush)
 {
-    return !v->request ||
-           (v->request->done < flush->submit &&
+    return !v->request || v->request == flush ||
+           (flush->type == REQUEST_FLUSH && v->request->done < flush->submit &&
             !v->request->dropped &&
             (v->request->ret == 0 || v->found));
 }
@@ -351,6 +352,12 @@ static void settle_all(Cuts *c, const Request *flush)
         settle(g_ptr_array_index(c->unsettled, i), flush);
         i += !drop_settled(c, i);
     }
+}
+
+/* Does @q, which is done, make something durable? */
+static bool makes_durable(const Request *q)
+{
+    return q->ret == 0 && (q->type == REQUEST_FLUSH || q->fua);
 }
 
 /* Forgets what is not in the cache, which @view is. */
@@ -440,8 +447,7 @@ bool cuts_judge_history(Cuts *c)
     for (guint i = 0; i < events->len; i++) {
         const Event *event = &g_array_index(events, Event, i);
         const Request *q = event->request;
-        bool flushed = event->type == EVENT_DONE && q->ret == 0 &&
-                       q->type == REQUEST_FLUSH;
+        bool flushed = event->type == EVENT_DONE && makes_durable(q);
         bool reset = event->type == EVENT_BEGIN && takes_back(event->op);
         bool submit = event->type == EVENT_SUBMIT && q->type != REQUEST_FLUSH;
 

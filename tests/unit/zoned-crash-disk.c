@@ -92,6 +92,7 @@ void disk_add_view(Disk *d, Content *view)
     Event event = { .type = EVENT_OPEN, .view = view };
 
     g_array_append_val(d->events, event);
+    d->nr_old = d->requests->len;
 }
 
 void disk_forget(Disk *d)
@@ -101,6 +102,7 @@ void disk_forget(Disk *d)
     }
     g_array_set_size(d->events, 0);
     g_ptr_array_set_size(d->requests, 0);
+    d->nr_old = 0;
 }
 
 void disk_describe_event(const Event *event, int64_t time, GString *text)
@@ -114,6 +116,12 @@ void disk_describe_event(const Event *event, int64_t time, GString *text)
         g_string_append_printf(text, "%6" PRId64 " %s %s sectors %u+%u", time,
                                event->type == EVENT_SUBMIT ? "submit" : "done",
                                names[q->type], q->first, q->nr);
+        if (event->type == EVENT_DONE) {
+            g_string_append_printf(text, ": %d%s", q->ret,
+                                   q->dropped ? ", dropped later" : "");
+        }
+        g_string_append_printf(text, ", %ld lost",
+                               bitmap_count_one(q->lost, q->nr));
         break;
     case EVENT_DIE:
     case EVENT_OPEN:
@@ -182,10 +190,16 @@ void disk_tell(Disk *d, const Coroutine *author)
     }
 }
 
+bool disk_is_metadata(const Disk *d, uint32_t sector)
+{
+    return sector < d->table_limit ||
+           (sector >= d->log_first && sector < d->log_limit);
+}
+
 /*
  * @flush is done.  If it has failed, the file may have dropped what it should
  * have made durable, as if it were not to be written any more.  A driver that
- * has the table in memory can write it again, so nothing is lost, if whoever
+ * has the zones in memory can write them again, so nothing is lost, if whoever
  * has written what was dropped learns of a failure.  The driver does not have
  * the data and the extensions; so these are dropped only if the file goes on
  * failing, as file-posix does: then nobody relies on them, but for the next
@@ -199,7 +213,7 @@ static void flush_done(Disk *d, const Request *flush)
         if (q->done < flush->submit && !q->durable && !q->dropped) {
             q->durable = flush->ret == 0;
             q->dropped = flush->ret < 0 &&
-                         (d->gives_up || q->first < d->table_limit);
+                         (d->gives_up || disk_is_metadata(d, q->first));
             q->untold = q->dropped && q->author;
             d->nr_untold += q->untold;
         }
@@ -249,6 +263,7 @@ static int coroutine_fn request_run(Disk *d, Request *q)
     if (q->type == REQUEST_FLUSH) {
         flush_done(d, q);
     }
+    q->durable |= q->fua && ret == 0;
     return ret;
 }
 
@@ -289,6 +304,7 @@ recorder_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
         qemu_iovec_to_buf(qiov, (size_t)i * SECTOR, buf, SECTOR);
         q->contents[i] = content_of_bytes(buf);
     }
+    q->fua = flags & BDRV_REQ_FUA;
     return request_run(recorded, q);
 }
 
@@ -378,9 +394,13 @@ static BlockDriver bdrv_recorder = {
 
 BlockDriverState *disk_open(Disk *d)
 {
+    BlockDriverState *bs;
+
     recorded = d;
-    return bdrv_new_open_driver(&bdrv_recorder, NULL,
-                                BDRV_O_RDWR | BDRV_O_UNMAP, &error_abort);
+    bs = bdrv_new_open_driver(&bdrv_recorder, NULL, BDRV_O_RDWR | BDRV_O_UNMAP,
+                              &error_abort);
+    bs->supported_write_flags = BDRV_REQ_FUA;
+    return bs;
 }
 
 /*
@@ -451,6 +471,33 @@ static bool is_overwritten(const Disk *d, guint k, uint32_t sector)
     return false;
 }
 
+/* With a chance of @percent each, the cache loses sectors of request @k. */
+static void lose_sectors(Disk *d, guint k, unsigned percent)
+{
+    Request *q = g_ptr_array_index(d->requests, k);
+
+    for (uint32_t i = 0; i < q->nr; i++) {
+        uint32_t sector = q->first + i;
+
+        if (random_percent(d->random, percent) && !test_bit(i, q->lost) &&
+            !is_overwritten(d, k, sector)) {
+            d->file[sector] = q->before[i];
+            set_bit(i, q->lost);
+        }
+    }
+}
+
+void disk_evict(Disk *d)
+{
+    for (guint k = d->requests->len; k-- > d->nr_old; ) {
+        const Request *q = g_ptr_array_index(d->requests, k);
+
+        if (q->dropped && random_percent(d->random, 50)) {
+            lose_sectors(d, k, 50 + random_below(d->random, 2) * 50);
+        }
+    }
+}
+
 void disk_die(Disk *d)
 {
     int64_t time = disk_now(d);
@@ -459,22 +506,13 @@ void disk_die(Disk *d)
     add_event(d, EVENT_DIE, NULL);
     for (guint k = d->requests->len; k-- > 0; ) {
         Request *q = g_ptr_array_index(d->requests, k);
-        unsigned lost;
 
         tell_one(d, q);
         if (q->done != JUDGE_NEVER || q->type == REQUEST_FLUSH) {
             continue;
         }
-        lost = random_percent(d->random, 50) ? 0
-               : 50 + random_below(d->random, 2) * 50;
-        for (uint32_t i = 0; i < q->nr; i++) {
-            uint32_t sector = q->first + i;
-
-            if (random_percent(d->random, lost) && !test_bit(i, q->lost) &&
-                !is_overwritten(d, k, sector)) {
-                d->file[sector] = q->before[i];
-                set_bit(i, q->lost);
-            }
+        if (random_percent(d->random, 50)) {
+            lose_sectors(d, k, 50 + random_below(d->random, 2) * 50);
         }
         q->done = q->landed = time;
     }

@@ -32,7 +32,8 @@ typedef struct Request {
     int64_t submit;
     int64_t done;               /* JUDGE_NEVER: not yet */
     int64_t landed;             /* what is submitted later comes behind it */
-    bool durable;               /* by a flush that is done */
+    bool fua;                   /* this write, and no other, is durable then */
+    bool durable;               /* by a flush that is done, or as it is FUA */
     bool dropped;               /* by one that failed: later ones skip it */
     bool untold;                /* and @author does not know yet */
     Coroutine *author;          /* whose operation goes on, else NULL */
@@ -73,6 +74,8 @@ typedef struct Disk {
 
     /* The user sets these at any time. */
     uint32_t table_limit;       /* the sector behind the zone table */
+    uint32_t log_first;         /* the sectors of the log: from the first... */
+    uint32_t log_limit;         /* ...to the one behind it */
     bool recording;             /* else requests leave no trace */
     bool parking;               /* else they complete at once */
     bool off;                   /* the process is dead: nothing is written */
@@ -84,6 +87,7 @@ typedef struct Disk {
     /* What was recorded */
     GArray *events;             /* Event */
     GPtrArray *requests;        /* Request */
+    guint nr_old;               /* of those: by processes that are gone */
     unsigned nr_untold;         /* requests: until it is 0, flushes fail */
 
     GArray *parked;             /* coroutines that wait to be chosen */
@@ -137,6 +141,16 @@ void disk_tell(Disk *d, const Coroutine *author);
  * cache, or not, or in part; it comes no further.
  */
 void disk_die(Disk *d);
+
+/*
+ * The process has died.  The cache forgets some of what it believes to be on
+ * the disk and is not, as a flush has failed: who reads that next sees what is
+ * on the disk.
+ */
+void disk_evict(Disk *d);
+
+/* Is sector @sector one of the header, the zone table or the log? */
+bool disk_is_metadata(const Disk *d, uint32_t sector);
 
 /*
  * The sectors that are in the cache and will not be on the disk, as a flush has

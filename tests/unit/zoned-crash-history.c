@@ -26,6 +26,7 @@ struct History {
     unsigned ops_left;
     unsigned steps_left;        /* then the process dies */
     unsigned nr_running;        /* workers */
+    GPtrArray *buffers;         /* Buffer, of writes that are under way */
     bool resizes;               /* one of them does */
 
     /* How it is made */
@@ -39,11 +40,13 @@ History *history_new(Run *r)
     History *h = g_new0(History, 1);
 
     h->run = r;
+    h->buffers = g_ptr_array_new();
     return h;
 }
 
 void history_free(History *h)
 {
+    g_ptr_array_unref(h->buffers);
     g_free(h);
 }
 
@@ -93,10 +96,48 @@ static void ack(Run *r, JudgeOp *op, int ret)
     rules_note(r, op);
 }
 
-static void fill_data(uint8_t *buf, uint64_t bytes, uint64_t number)
+/* What is written */
+typedef struct Buffer {
+    uint8_t *bytes;
+    uint64_t nr_sectors;
+    uint64_t number;            /* of the operation */
+} Buffer;
+
+/* The data of @op */
+static Buffer *buffer_new(History *h, const JudgeOp *op)
 {
-    for (uint64_t i = 0; i < bytes / SECTOR; i++) {
-        content_to_bytes(content_data(number, i), buf + i * SECTOR);
+    Buffer *b = g_new(Buffer, 1);
+
+    *b = (Buffer) {
+        .bytes = g_malloc(op->bytes),
+        .nr_sectors = op->bytes / SECTOR,
+        .number = op->number,
+    };
+    for (uint64_t i = 0; i < b->nr_sectors; i++) {
+        content_to_bytes(content_data(b->number, i), b->bytes + i * SECTOR);
+    }
+    g_ptr_array_add(h->buffers, b);
+    return b;
+}
+
+static void buffer_free(History *h, Buffer *b)
+{
+    g_ptr_array_remove_fast(h->buffers, b);
+    g_free(b->bytes);
+    g_free(b);
+}
+
+/* Somebody changes a part of what he has sent and was not told of yet. */
+static void change_buffer(History *h)
+{
+    const Buffer *b;
+    uint64_t i;
+
+    if (h->buffers->len > 0) {
+        b = g_ptr_array_index(h->buffers, below(h->run, h->buffers->len));
+        i = below(h->run, b->nr_sectors);
+        content_to_bytes(content_changed(content_data(b->number, i)),
+                         b->bytes + i * SECTOR);
     }
 }
 
@@ -107,15 +148,16 @@ static void coroutine_fn do_write(History *h, uint64_t offset, uint64_t bytes)
     bool zeroes = percent(r, 15);
     JudgeOp *op = begin(r, zeroes ? JUDGE_OP_ZEROES : JUDGE_OP_WRITE,
                         flags, offset, bytes);
-    g_autofree uint8_t *buf = g_malloc(bytes);
+    Buffer *b;
     int ret;
 
     if (zeroes) {
         flags |= percent(r, 50) ? BDRV_REQ_MAY_UNMAP : 0;
         ret = blk_co_pwrite_zeroes(r->blk, offset, bytes, flags);
     } else {
-        fill_data(buf, bytes, op->number);
-        ret = blk_co_pwrite(r->blk, offset, bytes, buf, flags);
+        b = buffer_new(h, op);
+        ret = blk_co_pwrite(r->blk, offset, bytes, b->bytes, flags);
+        buffer_free(h, b);
     }
     ack(r, op, ret);
 }
@@ -126,12 +168,12 @@ static void coroutine_fn do_append(History *h, uint32_t zone, uint64_t bytes)
     BdrvRequestFlags flags = percent(r, h->fua_percent) ? BDRV_REQ_FUA : 0;
     int64_t offset = zone_start(r, zone);
     JudgeOp *op = begin(r, JUDGE_OP_APPEND, flags, offset, bytes);
-    g_autofree uint8_t *buf = g_malloc(bytes);
-    QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, buf, bytes);
+    Buffer *b = buffer_new(h, op);
+    QEMUIOVector qiov = QEMU_IOVEC_INIT_BUF(qiov, b->bytes, bytes);
     int ret;
 
-    fill_data(buf, bytes, op->number);
     ret = blk_co_zone_append(r->blk, &offset, &qiov, flags);
+    buffer_free(h, b);
     if (ret == 0) {
         op->offset = offset;
     }
@@ -383,6 +425,9 @@ static void coroutine_fn worker(void *opaque)
     while (h->ops_left > 0) {
         h->ops_left--;
         do_something(h);
+        if (percent(h->run, 10)) {
+            change_buffer(h);
+        }
         disk_park(disk, disk->weight[REQUEST__MAX]);
     }
     h->nr_running--;
@@ -483,8 +528,14 @@ static bool run_process(History *h, unsigned depth)
 static bool next_process(History *h, Entrance entrance)
 {
     Run *r = h->run;
-    g_autofree unsigned long *given_up = disk_find_given_up(r->disk);
-    Content *view = disk_copy(r->disk);
+    g_autofree unsigned long *given_up = NULL;
+    Content *view;
+
+    if (percent(r, 50)) {
+        disk_evict(r->disk);
+    }
+    given_up = disk_find_given_up(r->disk);
+    view = disk_copy(r->disk);
 
     device_power_off(r);
     rules_forget(r);

@@ -84,6 +84,8 @@ bool run_epoch(Run *r)
         return run_judgement_failed(r);
     }
     r->disk->table_limit = judge_table_limit(r->judge);
+    r->disk->log_first = judge_log_sector(r->judge, 0);
+    r->disk->log_limit = judge_data_sector(r->judge, 0);
     if (!device_open(r, ENTRANCE_OPEN)) {
         return false;
     }

@@ -17,7 +17,8 @@
  * Contents.  The two highest bits say what the others mean:
  *
  *   00  zeroes
- *   01  data: the number of the operation, 16 bits of index in it
+ *   01  data: the number of the operation, 16 bits of index in it, the highest
+ *       of which says that the buffer was changed
  *   10  garbage: its number
  *   11  other bytes: where they are in @other_bytes
  */
@@ -26,6 +27,7 @@
 #define CONTENT_GARBAGE 2
 #define CONTENT_OTHER 3
 #define CONTENT_INDEX_BITS 16
+#define CONTENT_CHANGED ((Content)1 << (CONTENT_INDEX_BITS - 1))
 
 #define WORDS (JUDGE_SECTOR / sizeof(uint64_t))
 
@@ -41,6 +43,11 @@ Content content_data(uint64_t op, uint32_t index)
 {
     return (Content)CONTENT_DATA << CONTENT_KIND_SHIFT |
            op << CONTENT_INDEX_BITS | index;
+}
+
+Content content_changed(Content data)
+{
+    return data | CONTENT_CHANGED;
 }
 
 Content content_garbage(uint64_t number)
@@ -149,7 +156,14 @@ static uint64_t content_op(Content content)
 
 static uint32_t content_index(Content content)
 {
-    return content & MAKE_64BIT_MASK(0, CONTENT_INDEX_BITS);
+    return content & MAKE_64BIT_MASK(0, CONTENT_INDEX_BITS - 1);
+}
+
+/* Is @content sector @index of the data of operation @op, changed or not? */
+static bool content_is_data(Content content, uint64_t op, uint32_t index)
+{
+    return content_kind(content) == CONTENT_DATA &&
+           (content & ~CONTENT_CHANGED) == content_data(op, index);
 }
 
 /* The little-endian number of 64 bits at byte @at of a sector. */
@@ -175,6 +189,14 @@ static uint64_t content_number_at(Content content, unsigned at)
 #define ENTRY_LENGTH 8
 #define ENTRIES_PER_SECTOR (JUDGE_SECTOR / ENTRY_LENGTH)
 
+#define LOG_BLOCK_LENGTH (4 * KiB)
+#define LOG_BLOCK_SECTORS (LOG_BLOCK_LENGTH / JUDGE_SECTOR)
+#define LOG_MOST_BLOCKS 4096
+#define LOG_CHECKSUM_AT 4
+#define LOG_EPOCH_AT 8
+#define RECORD_ITEMS_AT 40
+#define RECORD_ITEM_LENGTH 16
+
 enum {
     COND_NOT_WP = 0x0,
     COND_EMPTY = 0x1,
@@ -196,7 +218,22 @@ typedef struct JudgeZone {
     GPtrArray *extends;         /* JudgeOp, also the one that was found */
     GPtrArray *turns;           /* JudgeOp, by which it fails, or works again */
     bool varies;
+
+    uint64_t entry;             /* in effect */
+    uint64_t judged_entry;      /* that it had when the cut was judged */
+    bool judged_active;
 } JudgeZone;
+
+/* A record of the log, and the sectors of the image that it was read from */
+typedef struct JudgeRecord {
+    uint32_t block;
+    uint32_t length;
+    uint32_t nr_runs;
+    uint32_t nr_sums;
+    uint32_t nr_sectors;
+    Content *sectors;
+    uint8_t *bytes;
+} JudgeRecord;
 
 struct Judge {
     JudgeGeometry geo;
@@ -207,8 +244,15 @@ struct Judge {
     uint64_t table;
     uint64_t data;
     uint64_t ext;               /* a byte of the file, valid with extensions */
+    uint64_t log;
+    uint32_t log_blocks;
     uint32_t nr_zones;          /* of the device; those behind are EMPTY */
     Content header;             /* the one that these are from */
+
+    /* What was last read of the log; the next image often has the same. */
+    Content head;
+    uint64_t epoch;
+    GPtrArray *records;         /* JudgeRecord */
 
     /* The data areas and the extensions that the processes have found. */
     GPtrArray *found;
@@ -259,6 +303,22 @@ static bool read_extension_offset(Judge *j, const uint8_t *buf, uint64_t *end)
     return true;
 }
 
+/* Finds the log, which all images have that are written; the same. */
+static bool read_log_offset(Judge *j, const uint8_t *buf, uint64_t *end)
+{
+    uint64_t offset = ldq_le_p(buf + 120);
+
+    j->log_blocks = ldl_le_p(buf + 128);
+    if (offset < *end || offset % LOG_BLOCK_LENGTH || j->log_blocks < 2 ||
+        j->log_blocks > LOG_MOST_BLOCKS) {
+        return fail(j, UINT32_MAX, "log of %u blocks at %" PRIu64,
+                    j->log_blocks, offset);
+    }
+    j->log = (j->geo.base + offset) / JUDGE_SECTOR;
+    *end = offset + j->log_blocks * LOG_BLOCK_LENGTH;
+    return true;
+}
+
 /* Reads the size: all that the device can have, or some zones less. */
 static bool read_size(Judge *j, const uint8_t *buf)
 {
@@ -306,7 +366,7 @@ static bool read_header(Judge *j)
         ldl_le_p(buf + 88) != 1 || !read_size(j, buf)) {
         return fail(j, UINT32_MAX, "the header is that of another device");
     }
-    for (unsigned i = 120; i < HEADER_LENGTH; i++) {
+    for (unsigned i = 132; i < HEADER_LENGTH; i++) {
         if (buf[i]) {
             return fail(j, UINT32_MAX, "byte %u of the header is not zero", i);
         }
@@ -314,7 +374,8 @@ static bool read_header(Judge *j)
     table_offset = ldq_le_p(buf + 96);
     data_offset = ldq_le_p(buf + 104);
     table_end = table_offset + ROUND_UP(j->nr_zones * ENTRY_LENGTH, 4 * KiB);
-    if (!read_extension_offset(j, buf, &table_end)) {
+    if (!read_extension_offset(j, buf, &table_end) ||
+        !read_log_offset(j, buf, &table_end)) {
         return false;
     }
     if (table_offset % (4 * KiB) || table_offset < 4 * KiB ||
@@ -325,27 +386,30 @@ static bool read_header(Judge *j)
     j->table = (geo->base + table_offset) / JUDGE_SECTOR;
     j->data = (geo->base + data_offset) / JUDGE_SECTOR;
     j->header = content;
+    j->head = CONTENT_UNKNOWN;
     return true;
 }
 
-static JudgeEntry read_entry(const Judge *j, uint32_t i)
+static JudgeEntry split_entry(const Judge *j, uint64_t raw)
 {
-    Content content = j->image[j->table + i / ENTRIES_PER_SECTOR];
-    uint64_t raw = content_number_at(content,
-                                     i % ENTRIES_PER_SECTOR * ENTRY_LENGTH);
-
-    if (i >= j->nr_zones) {
-        return (JudgeEntry) {
-            .cond = COND_EMPTY,
-            .address = i * j->geo.zone_size,
-        };
-    }
     return (JudgeEntry) {
         .cond = raw >> 60,
         .conv = raw >> 59 & 1,
         .extended = j->geo.ext_size && (raw >> 58 & 1),
         .address = raw & MAKE_64BIT_MASK(0, j->geo.ext_size ? 58 : 59),
     };
+}
+
+/* The entry that is in effect; see read_entries(). */
+static JudgeEntry read_entry(const Judge *j, uint32_t i)
+{
+    if (i >= j->nr_zones) {
+        return (JudgeEntry) {
+            .cond = COND_EMPTY,
+            .address = i * j->geo.zone_size,
+        };
+    }
+    return split_entry(j, j->zones[i].entry);
 }
 
 uint64_t judge_extension_offset(const Judge *j, uint32_t i)
@@ -441,6 +505,236 @@ static bool entry_is_active(const Judge *j, uint32_t i, const JudgeEntry *entry)
     return (entry->cond == COND_IOPEN || entry->cond == COND_EOPEN ||
             entry->cond == COND_CLOSED) &&
            (entry->address > zone_start(j, i) || entry->extended);
+}
+
+/*
+ * The log.
+ */
+
+static void free_record(void *opaque)
+{
+    JudgeRecord *record = opaque;
+
+    g_free(record->sectors);
+    g_free(record->bytes);
+    g_free(record);
+}
+
+/* Is the checksum of a head or record of @length bytes what it must be? */
+static bool log_checksum_is_right(const uint8_t *buf, uint32_t length)
+{
+    g_autofree uint8_t *copy = g_memdup2(buf, length);
+
+    stl_le_p(copy + LOG_CHECKSUM_AT, 0);
+    return crc32c(UINT32_MAX, copy, length) ==
+           (uint32_t)ldl_le_p(buf + LOG_CHECKSUM_AT);
+}
+
+static bool read_head(Judge *j)
+{
+    Content content = j->image[j->log];
+    uint8_t buf[JUDGE_SECTOR];
+
+    if (content == j->head) {
+        return true;
+    }
+    content_to_bytes(content, buf);
+    j->head = CONTENT_UNKNOWN;
+    j->epoch = ldq_le_p(buf + LOG_EPOCH_AT);
+    if (memcmp(buf, "zlog", 4) || !log_checksum_is_right(buf, sizeof(buf)) ||
+        j->epoch == 0) {
+        return fail(j, UINT32_MAX, "the log has no head");
+    }
+    for (unsigned i = LOG_EPOCH_AT + 8; i < sizeof(buf); i++) {
+        if (buf[i]) {
+            return fail(j, UINT32_MAX, "byte %u of the head is not zero", i);
+        }
+    }
+    g_ptr_array_set_size(j->records, 0);
+    j->head = content;
+    return true;
+}
+
+/* The record at block @block, or NULL if the log ends there. */
+static JudgeRecord *read_record(const Judge *j, uint32_t block)
+{
+    const Content *sectors = j->image + judge_log_sector(j, block);
+    JudgeRecord *record;
+    uint8_t buf[JUDGE_SECTOR];
+    uint32_t length;
+
+    if (block >= j->log_blocks || content_kind(*sectors) != CONTENT_OTHER) {
+        return NULL;
+    }
+    content_to_bytes(*sectors, buf);
+    length = ldl_le_p(buf + 20);
+    if (memcmp(buf, "zrec", 4) || ldq_le_p(buf + LOG_EPOCH_AT) != j->epoch ||
+        (uint32_t)ldl_le_p(buf + 16) != block || length < RECORD_ITEMS_AT ||
+        length > (j->log_blocks - block) * LOG_BLOCK_LENGTH) {
+        return NULL;
+    }
+
+    record = g_new0(JudgeRecord, 1);
+    record->block = block;
+    record->length = length;
+    record->nr_runs = ldl_le_p(buf + 24);
+    record->nr_sums = ldl_le_p(buf + 28);
+    record->nr_sectors = DIV_ROUND_UP(length, JUDGE_SECTOR);
+    record->sectors = g_memdup2(sectors, record->nr_sectors * sizeof(Content));
+    record->bytes = g_malloc(record->nr_sectors * JUDGE_SECTOR);
+    for (uint32_t i = 0; i < record->nr_sectors; i++) {
+        content_to_bytes(sectors[i], record->bytes + i * JUDGE_SECTOR);
+    }
+    if (!log_checksum_is_right(record->bytes, length)) {
+        free_record(record);
+        return NULL;
+    }
+    return record;
+}
+
+/* A run, and behind the last one a sum */
+static const uint8_t *record_item(const JudgeRecord *record, uint32_t i)
+{
+    return record->bytes + RECORD_ITEMS_AT + i * RECORD_ITEM_LENGTH;
+}
+
+/* Is a run one of zones that are there, from zone @first on? */
+static bool check_run(Judge *j, const uint8_t *run, uint64_t *first)
+{
+    uint64_t zone = (uint32_t)ldl_le_p(run);
+    uint64_t end = zone + (uint32_t)ldl_le_p(run + 4);
+    uint64_t raw = ldq_le_p(run + 8);
+
+    if (zone < *first || zone >= end || end > j->nr_zones) {
+        return fail(j, UINT32_MAX, "a record is about zones %" PRIu64 " to %"
+                    PRIu64, zone, end);
+    }
+    for (*first = end; zone < end; zone++, raw += j->geo.zone_size) {
+        JudgeEntry entry = split_entry(j, raw);
+
+        if (!check_entry(j, zone, &entry)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A record that is there must be right in all that it says. */
+static bool check_record(Judge *j, const JudgeRecord *record)
+{
+    uint64_t size = MIN(j->nr_zones * j->geo.zone_size, j->geo.size);
+    uint64_t first = 0, summed = 0;
+
+    if (ldq_le_p(record->bytes + 32) != 0 ||
+        record->length != RECORD_ITEMS_AT + RECORD_ITEM_LENGTH *
+                          ((uint64_t)record->nr_runs + record->nr_sums)) {
+        return fail(j, UINT32_MAX, "the record at block %u has a wrong length",
+                    record->block);
+    }
+    for (uint32_t i = 0; i < record->nr_runs; i++) {
+        if (!check_run(j, record_item(record, i), &first)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < record->nr_sums; i++) {
+        const uint8_t *sum = record_item(record, record->nr_runs + i);
+        uint64_t address = ldq_le_p(sum);
+        uint32_t length = ldl_le_p(sum + 8);
+
+        summed += length;
+        if (address % JUDGE_SECTOR || length % JUDGE_SECTOR || length == 0 ||
+            address < j->geo.nr_conv * j->geo.zone_size || length > size ||
+            address > size - length || summed > MiB) {
+            return fail(j, UINT32_MAX, "the record at block %u has a sum of %u "
+                        "bytes at %" PRIu64, record->block, length, address);
+        }
+    }
+    return true;
+}
+
+/* Is the data there that the record has sums of? */
+static bool has_its_data(const Judge *j, const JudgeRecord *record)
+{
+    for (uint32_t i = 0; i < record->nr_sums; i++) {
+        const uint8_t *sum = record_item(record, record->nr_runs + i);
+        uint64_t sector = ldq_le_p(sum) / JUDGE_SECTOR;
+        uint32_t n = ldl_le_p(sum + 8) / JUDGE_SECTOR;
+        uint32_t crc = UINT32_MAX;
+        uint8_t buf[JUDGE_SECTOR];
+
+        while (n-- > 0) {
+            content_to_bytes(j->image[j->data + sector++], buf);
+            crc = ~crc32c(crc, buf, sizeof(buf));
+        }
+        if (~crc != (uint32_t)ldl_le_p(sum + 12)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Reads the records, as far as they are not known already. */
+static bool read_records(Judge *j)
+{
+    uint32_t block = 1;
+    JudgeRecord *record;
+    guint n;
+
+    for (n = 0; n < j->records->len; n++) {
+        record = g_ptr_array_index(j->records, n);
+        if (memcmp(record->sectors, j->image + judge_log_sector(j, block),
+                   record->nr_sectors * sizeof(Content))) {
+            break;
+        }
+        block += DIV_ROUND_UP(record->length, LOG_BLOCK_LENGTH);
+    }
+    g_ptr_array_set_size(j->records, n);
+    while ((record = read_record(j, block))) {
+        g_ptr_array_add(j->records, record);
+        if (!check_record(j, record)) {
+            j->head = CONTENT_UNKNOWN;
+            return false;
+        }
+        block += DIV_ROUND_UP(record->length, LOG_BLOCK_LENGTH);
+    }
+    return true;
+}
+
+static void apply_record(Judge *j, const JudgeRecord *record)
+{
+    for (uint32_t i = 0; i < record->nr_runs; i++) {
+        const uint8_t *run = record_item(record, i);
+        uint32_t zone = ldl_le_p(run);
+        uint32_t n = ldl_le_p(run + 4);
+        uint64_t raw = ldq_le_p(run + 8);
+
+        for (; n > 0; n--, zone++, raw += j->geo.zone_size) {
+            j->zones[zone].entry = raw;
+        }
+    }
+}
+
+/* Finds the entries that are in effect: of the zone table and of the log. */
+static bool read_entries(Judge *j)
+{
+    guint n;
+
+    if (!read_head(j) || !read_records(j)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < j->geo.nr_zones; i++) {
+        j->zones[i].entry =
+            content_number_at(j->image[j->table + i / ENTRIES_PER_SECTOR],
+                              i % ENTRIES_PER_SECTOR * ENTRY_LENGTH);
+    }
+    n = j->records->len;
+    if (n > 0 && !has_its_data(j, g_ptr_array_index(j->records, n - 1))) {
+        n--;
+    }
+    for (guint k = 0; k < n; k++) {
+        apply_record(j, g_ptr_array_index(j->records, k));
+    }
+    return true;
 }
 
 /*
@@ -805,20 +1099,9 @@ static void follow_up(Judge *j, JudgeOp *w, const JudgeZone *zone)
 }
 
 /*
- * Can @op, which a process has not seen, be on the disk all the same?  If it
- * was taken away, and the disk does not know: by a reset, or as it failed when
- * it was in the image already.
- */
-static bool may_return(const Judge *j, const JudgeOp *op)
-{
-    return op->maybe_reset < op->unseen ||
-           (op->ret < 0 &&
-            (op->type == JUDGE_OP_EXTEND || is_beside_fua(j, op)));
-}
-
-/*
- * A process has not seen @op: then it is gone, or as soon as that process has
- * made durable what it has seen.
+ * A process has not seen @op: then it is gone as soon as that process has made
+ * durable what it has seen.  Before, it may come back: the zone table has it,
+ * and a record of the log, which is only in the cache, says what was before.
  */
 static void follow_unseen(Judge *j, JudgeOp *op, const JudgeZone *zone)
 {
@@ -826,9 +1109,6 @@ static void follow_unseen(Judge *j, JudgeOp *op, const JudgeZone *zone)
 
     if (op->unseen == JUDGE_NEVER) {
         return;
-    }
-    if (!may_return(j, op)) {
-        op->surely_reset = MIN(op->surely_reset, op->unseen);
     }
     FOREACH_OP(view, zone->writes) {
         if (view->type == JUDGE_OP_FOUND && view->begin >= op->unseen) {
@@ -997,8 +1277,8 @@ static bool holds(const Judge *j, const JudgeOp *op, uint64_t offset,
     case JUDGE_OP_ZEROES:
         return content == CONTENT_ZEROES;
     default:
-        return content == content_data(op->number,
-                                       sector - offset / JUDGE_SECTOR);
+        return content_is_data(content, op->number,
+                               sector - offset / JUDGE_SECTOR);
     }
 }
 
@@ -1680,7 +1960,7 @@ static void mark_varying(Judge *j, uint32_t i)
 
 uint64_t judge_table_limit(const Judge *j)
 {
-    return j->geo.ext_size ? j->ext / JUDGE_SECTOR : j->data;
+    return j->geo.ext_size ? j->ext / JUDGE_SECTOR : j->log;
 }
 
 /* The zones that sector @sector of the file belongs to */
@@ -1689,6 +1969,8 @@ static void mark_varying_sector(Judge *j, uint32_t sector)
     if (sector >= j->data) {
         mark_varying(j, (sector - j->data) * (uint64_t)JUDGE_SECTOR /
                         j->geo.zone_size);
+    } else if (sector >= j->log) {
+        /* Entries: judge_state() sees which have changed. */
     } else if (sector >= judge_table_limit(j)) {
         uint64_t at = (uint64_t)sector * JUDGE_SECTOR - j->ext;
         uint32_t last = (at + JUDGE_SECTOR - 1) / j->geo.ext_size;
@@ -1696,11 +1978,7 @@ static void mark_varying_sector(Judge *j, uint32_t sector)
         for (uint32_t i = at / j->geo.ext_size; i <= last; i++) {
             mark_varying(j, i);
         }
-    } else if (sector >= j->table) {
-        for (uint32_t k = 0; k < ENTRIES_PER_SECTOR; k++) {
-            mark_varying(j, (sector - j->table) * ENTRIES_PER_SECTOR + k);
-        }
-    } else {
+    } else if (sector < j->table) {
         /* The header: some zones may be there or not. */
         for (uint32_t i = j->geo.nr_conv; i < j->geo.nr_zones; i++) {
             mark_varying(j, i);
@@ -1719,16 +1997,22 @@ bool judge_cut(Judge *j, int64_t now, const Content *image,
     j->now = now;
     j->image = image;
     j->fixed_active = 0;
-    if (!read_header(j) || !check_size(j)) {
+    if (!read_header(j) || !check_size(j) || !read_entries(j)) {
         return false;
     }
     for (size_t k = 0; k < n; k++) {
         mark_varying_sector(j, varying[k]);
     }
     for (uint32_t i = 0; i < j->geo.nr_zones; i++) {
-        if (!j->zones[i].varies && !check_zone(j, i, &j->fixed_active)) {
+        JudgeZone *zone = &j->zones[i];
+        uint32_t active = 0;
+
+        if (!zone->varies && !check_zone(j, i, &active)) {
             return false;
         }
+        zone->judged_entry = zone->entry;
+        zone->judged_active = active;
+        j->fixed_active += active;
     }
     return check_active(j, j->fixed_active);
 }
@@ -1737,13 +2021,17 @@ bool judge_state(Judge *j)
 {
     uint32_t nr_active = j->fixed_active;
 
-    if (!read_header(j) || !check_size(j)) {
+    if (!read_header(j) || !check_size(j) || !read_entries(j)) {
         return false;
     }
-    for (guint k = 0; k < j->varying->len; k++) {
-        if (!check_zone(j, g_array_index(j->varying, uint32_t, k),
-                        &nr_active)) {
-            return false;
+    for (uint32_t i = 0; i < j->geo.nr_zones; i++) {
+        const JudgeZone *zone = &j->zones[i];
+
+        if (zone->varies || zone->entry != zone->judged_entry) {
+            nr_active -= zone->judged_active;
+            if (!check_zone(j, i, &nr_active)) {
+                return false;
+            }
         }
     }
     return check_active(j, nr_active);
@@ -1769,6 +2057,25 @@ uint64_t judge_entry_offset(const Judge *j, uint32_t i)
     return j->table * JUDGE_SECTOR + (uint64_t)i * ENTRY_LENGTH;
 }
 
+uint64_t judge_log_sector(const Judge *j, uint32_t block)
+{
+    return j->log + block * LOG_BLOCK_SECTORS;
+}
+
+void judge_empty_log(const Judge *j, Content *image)
+{
+    for (uint32_t i = 0; i < j->nr_zones; i++) {
+        Content *content = &image[j->table + i / ENTRIES_PER_SECTOR];
+        uint8_t buf[JUDGE_SECTOR] QEMU_ALIGNED(8);
+
+        content_to_bytes(*content, buf);
+        stq_le_p(buf + i % ENTRIES_PER_SECTOR * ENTRY_LENGTH,
+                 j->zones[i].entry);
+        *content = content_of_bytes(buf);
+    }
+    image[judge_log_sector(j, 1)] = CONTENT_ZEROES;
+}
+
 uint64_t judge_data_sector(const Judge *j, uint64_t sector)
 {
     return j->data + sector;
@@ -1786,6 +2093,7 @@ Judge *judge_new(const JudgeGeometry *geo)
     j->resizes = g_ptr_array_new();
     j->found = g_ptr_array_new_with_free_func(g_free);
     j->varying = g_array_new(false, false, sizeof(uint32_t));
+    j->records = g_ptr_array_new_with_free_func(free_record);
     j->why = g_string_new("");
     return j;
 }
@@ -1817,6 +2125,7 @@ void judge_free(Judge *j)
     g_ptr_array_unref(j->flushes);
     g_ptr_array_unref(j->resizes);
     g_array_unref(j->varying);
+    g_ptr_array_unref(j->records);
     g_string_free(j->why, true);
     g_free(j);
 }
@@ -1832,13 +2141,17 @@ static uint8_t *read_extensions(const Judge *j)
     return ext;
 }
 
-/* The data of the image, without the sectors that are set in @given_up */
+/*
+ * The data of the image, without the sectors of conventional zones that are set
+ * in @given_up: who takes the image over writes all else that a cache may have
+ */
 static Content *read_data(const Judge *j, const unsigned long *given_up)
 {
     uint64_t n = j->geo.size / JUDGE_SECTOR;
+    uint64_t nr_conv = MIN(n, j->geo.nr_conv * j->geo.zone_size / JUDGE_SECTOR);
     Content *data = g_memdup2(j->image + j->data, n * sizeof(Content));
 
-    for (uint64_t sector = 0; given_up && sector < n; sector++) {
+    for (uint64_t sector = 0; given_up && sector < nr_conv; sector++) {
         if (test_bit(j->data + sector, given_up)) {
             data[sector] = CONTENT_UNKNOWN;
         }
@@ -1858,7 +2171,8 @@ static bool found_holds(const Judge *j, const JudgeEntry *entry,
     }
     for (uint64_t p = zone_start(j, op->zone); p < entry->address;
          p += JUDGE_SECTOR) {
-        if (device_sector(j, p / JUDGE_SECTOR) == content_data(op->number, 0)) {
+        if (content_is_data(device_sector(j, p / JUDGE_SECTOR), op->number,
+                            0)) {
             return true;
         }
     }
@@ -1906,7 +2220,7 @@ static bool find_image(Judge *j, const unsigned long *given_up, int64_t now)
     Content *data;
     uint8_t *ext;
 
-    if (!read_header(j)) {
+    if (!read_header(j) || !read_entries(j)) {
         return false;
     }
     data = read_data(j, given_up);
@@ -1949,7 +2263,7 @@ bool judge_start(Judge *j, const Content *image)
 
     forget_ops(j);
     j->image = image;
-    j->header = CONTENT_ZEROES;
+    j->header = CONTENT_UNKNOWN;
     if (!find_image(j, NULL, -1)) {
         return false;
     }

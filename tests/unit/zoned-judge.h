@@ -10,8 +10,8 @@
  * What it holds the image against are the promises to the user:
  *
  *   - the header is as it was, but for the size that the device may have then;
- *     each entry of the zone table is valid, and no more zones are active than
- *     the limit allows;
+ *     the log has a head, and all that it says can be; each entry in effect is
+ *     valid, and no more zones are active than the limit allows;
  *   - below its write pointer, a sequential zone holds the data of operations
  *     on it, without a gap, each where it was acknowledged to be, in an order
  *     in which they can have happened, and none from before a reset that was
@@ -57,6 +57,12 @@ typedef uint64_t Content;
 
 /* Sector @index of the data of operation @op. */
 Content content_data(uint64_t op, uint32_t index);
+
+/*
+ * The same if whoever has sent it has changed its buffer meanwhile: then the
+ * disk has this or that.
+ */
+Content content_changed(Content data);
 
 /* Bytes that are the data of no operation; different ones for each @number. */
 Content content_garbage(uint64_t number);
@@ -138,7 +144,7 @@ typedef struct JudgeGeometry {
     uint32_t ext_size;      /* bytes of a descriptor extension; 0: none */
 } JudgeGeometry;
 
-/* An entry of the zone table. */
+/* An entry of the zone table, or of the log. */
 typedef struct JudgeEntry {
     unsigned cond;
     bool conv;
@@ -205,8 +211,17 @@ void judge_describe(const Judge *j, GString *text);
 /* What the image says about zone @i.  The last image must be valid. */
 JudgeEntry judge_entry(const Judge *j, uint32_t i);
 
-/* The byte of the file at which that entry lies. */
+/* The byte of the file at which its entry in the zone table lies. */
 uint64_t judge_entry_offset(const Judge *j, uint32_t i);
+
+/* The sector of the file at which block @block of the log begins. */
+uint64_t judge_log_sector(const Judge *j, uint32_t block);
+
+/*
+ * Makes @image, which is the last one, say the same with an empty log: all
+ * entries that are in effect are in the zone table.
+ */
+void judge_empty_log(const Judge *j, Content *image);
 
 /* The byte of the file at which the descriptor extension of zone @i lies. */
 uint64_t judge_extension_offset(const Judge *j, uint32_t i);
