@@ -2,7 +2,7 @@
 """Valid images of many shapes, and damage to them.
 
 A draft is an image that is not yet in a file: the bytes up to the end of its
-zone table, pieces of data, and a length, which may be many terabytes.
+zone table, a log, pieces of data, and a length, which may be many terabytes.
 """
 
 import copy
@@ -15,9 +15,9 @@ from typing import List, Optional, Sequence, Tuple
 
 from zoned_image import (
     ALIGNMENT, CLOSED, DATA_ALIGNMENT, EMPTY, EOPEN, EXT_BIT, FIELDS, FULL,
-    Header, IOPEN, Invalid, MAX_EXTENSION_SIZE, MAX_SIZE, MAX_SIZE_EXTENDED,
-    MAX_ZONES, NOT_WP, OFFLINE, RDONLY, SECTOR, SHORT_FILE, Zone,
-    fix_checksum, get_field, set_field)
+    Header, IOPEN, Invalid, LOG_BLOCK, MAX_EXTENSION_SIZE, MAX_LOG_BLOCKS,
+    MAX_SIZE, MAX_SIZE_EXTENDED, MAX_ZONES, NOT_WP, OFFLINE, RDONLY, SECTOR,
+    SHORT_FILE, Zone, crc32c, fix_checksum, get_field, log_checksum, set_field)
 
 KIB, MIB = 1 << 10, 1 << 20
 # What file systems let a file have; the temporary one lets it have more.
@@ -26,10 +26,14 @@ LARGE_FILE = 1 << 43
 
 class Draft:
     """An image that is not yet in a file"""
+    # pylint: disable=too-many-instance-attributes
 
     def __init__(self, raw: bytearray, length: int,
-                 pieces: List[Tuple[int, bytes]]) -> None:
+                 pieces: List[Tuple[int, bytes]],
+                 log: bytes = b'') -> None:
         self.raw = raw              # the image up to some point
+        self.log = bytearray(log)   # the blocks of the log that are not zero
+        self.log_offset: int = get_field(raw, 'log_offset')
         self.length = length
         self.pieces = pieces        # [(offset, bytes)]
         self.base = 0               # where the image starts in its file
@@ -39,7 +43,8 @@ class Draft:
     def write(self, path: Path) -> None:
         """Make the file"""
         with open(path, 'wb') as f:
-            for offset, data in [(0, self.raw), *self.pieces]:
+            for offset, data in [(0, self.raw), (self.log_offset, self.log),
+                                 *self.pieces]:
                 if offset < self.length:
                     f.seek(self.base + offset)
                     f.write(data[:self.length - offset])
@@ -113,8 +118,14 @@ def make_header(rng: Random, geometry: Geometry) -> bytearray:
     extension_size, extension_offset = random_extensions(rng, size, table_end)
     if extension_size:
         table_end = extension_offset + nr_zones * extension_size
+    log_blocks = rng.choice([0, 2, 3, 5, 16, 128, 128, 128, MAX_LOG_BLOCKS])
+    log = -(-table_end // ALIGNMENT) * ALIGNMENT
+    log += ALIGNMENT * rng.choice([0, 0, 0, 1, 17])
+    table_end = log + log_blocks * LOG_BLOCK
     data = -(-table_end // DATA_ALIGNMENT) * DATA_ALIGNMENT
     data += DATA_ALIGNMENT * rng.choice([0, 0, 0, 0, 1, 5])
+    if rng.random() < 0.5:
+        log = data - log_blocks * LOG_BLOCK
     raw = bytearray(512)
     for name, value in {
             'magic': b'zone', 'version': 1, 'length': 512,
@@ -128,6 +139,7 @@ def make_header(rng: Random, geometry: Geometry) -> bytearray:
             'autoclear': rng.choice([0, 0, 0, rng.getrandbits(64)]),
             'extension_size': extension_size,
             'extension_offset': extension_offset,
+            'log_offset': log if log_blocks else 0, 'log_blocks': log_blocks,
             'table_offset': table, 'data_offset': data}.items():
         set_field(raw, name, value)
     fix_checksum(raw)
@@ -162,6 +174,117 @@ def make_table(rng: Random, header: Header) -> 'array[int]':
         budget -= header.is_active(i, zone)
         table[i] = header.encode(i, zone)
     return table
+
+
+# Of a record: (zone, number of zones, entry), (address, length, checksum)
+Runs = List[Tuple[int, int, int]]
+Sums = List[Tuple[int, int, int]]
+
+
+def make_runs(rng: Random, header: Header, table: 'array[int]') -> Runs:
+    """Changes of some zones, which are made in the table."""
+    runs: Runs = []
+    budget = header.max_active or header.nr_zones
+    for i, raw in enumerate(table[:4096]):
+        zone = header.decode(i, raw)
+        assert zone, i
+        budget -= header.is_active(i, zone)
+    following = 0
+    for i in sorted(rng.sample(range(header.nr_zones),
+                               min(header.nr_zones, rng.randint(0, 9)))):
+        old = header.decode(i, table[i])
+        if i < following or i >= 4096 or header.is_conv(i) or not old:
+            continue
+        room = budget + header.is_active(i, old)
+        zone = random_zone(rng, header, i, room)
+        budget = room - header.is_active(i, zone)
+        runs.append((i, 1, header.encode(i, zone)))
+        following = i + 1
+        if zone.cond == EMPTY and rng.random() < 0.3:
+            count = rng.randint(1, header.nr_zones - i)
+            runs[-1] = i, count, runs[-1][2]
+            following = i + count
+        for j in range(i, following):
+            table[j] = runs[-1][2] + (j - i) * header.zone_size
+    return runs
+
+
+def make_sums(rng: Random, header: Header,
+              pieces: Sequence[Tuple[int, bytes]]) -> Sums:
+    """Of data that is there"""
+    sums = []
+    for _ in range(rng.choice([0, 1, 1, 2, 5])):
+        offset, data = rng.choice(pieces) if pieces and rng.random() < 0.8 \
+            else (header.data_offset + rng.randrange(header.size), b'')
+        start = (offset - header.data_offset) // SECTOR * SECTOR
+        if header.is_conv(start // header.zone_size):
+            continue
+        length = min(SECTOR * rng.choice([1, 1, 2, 8, 100]),
+                     header.size - start)
+        content = (data[:length] + bytes(length))[:length] if data else \
+            device_bytes(header, pieces, start, length)
+        sums.append((start, length, crc32c(content)))
+    return sums
+
+
+def device_bytes(header: Header, pieces: Sequence[Tuple[int, bytes]],
+                 start: int, length: int) -> bytes:
+    """What is in the data area, by the pieces that make it"""
+    content = bytearray(length)
+    where = header.data_offset + start
+    for offset, data in pieces:
+        first, last = max(offset, where), min(offset + len(data),
+                                              where + length)
+        if first < last:
+            content[first - where:last - where] = data[first - offset:
+                                                       last - offset]
+    return bytes(content)
+
+
+def pack_head(epoch: int) -> bytearray:
+    """The head of a log"""
+    raw = bytearray(struct.pack('<4sIQ', b'zlog', 0, epoch) + bytes(496))
+    struct.pack_into('<I', raw, 4, log_checksum(raw))
+    return raw
+
+
+def pack_record(epoch: int, block: int, runs: Runs, sums: Sums) -> bytes:
+    """A record of whole blocks"""
+    length = 40 + 16 * (len(runs) + len(sums))
+    raw = bytearray(struct.pack('<4sIQIIIIQ', b'zrec', 0, epoch, block, length,
+                                len(runs), len(sums), 0)
+                    + b''.join(struct.pack('<IIQ', *run) for run in runs)
+                    + b''.join(struct.pack('<QII', *s) for s in sums))
+    struct.pack_into('<I', raw, 4, log_checksum(raw))
+    return bytes(raw) + bytes(-length % LOG_BLOCK)
+
+
+def make_tail(rng: Random, epoch: int, block: int) -> bytes:
+    """What is behind the last record"""
+    stale = rng.choice([epoch - 1, epoch + 1, max(epoch - 7, 0)])
+    return rng.choice([
+        b'', b'', bytes(LOG_BLOCK),
+        bytes(rng.randrange(256) for _ in range(99)),
+        pack_record(stale, block, [(0, 1, rng.getrandbits(64))], []),
+        # What comes behind a hole was not written behind what is there.
+        bytes(LOG_BLOCK) + pack_record(epoch, block + 1,
+                                       [(0, 1, rng.getrandbits(64))], []),
+        pack_record(epoch, block, [], [])[:rng.randrange(40)]])
+
+
+def make_log(rng: Random, header: Header, records: List[Runs],
+             pieces: Sequence[Tuple[int, bytes]]) -> bytearray:
+    """The bytes of a log with these records."""
+    epoch = rng.choice([1, 1, 2, 1 + rng.getrandbits(62)])
+    log = pack_head(epoch) + bytes(LOG_BLOCK - 512)
+    for i, runs in enumerate(records):
+        sums = make_sums(rng, header, pieces)
+        if sums and (i < len(records) - 1 or rng.random() < 0.1):
+            sums[0] = *sums[0][:2], rng.getrandbits(32)
+        log += pack_record(epoch, len(log) // LOG_BLOCK, runs, sums)
+    log += make_tail(rng, epoch, len(log) // LOG_BLOCK)
+    del log[header.log_blocks * LOG_BLOCK:]
+    return log
 
 
 def make_data(rng: Random, header: Header,
@@ -201,10 +324,19 @@ def make_draft(rng: Random) -> Draft:
     header = Header(raw)
     table = header.fresh_table() if extreme and rng.random() < 0.5 else \
         make_table(rng, header)
-    pieces = make_data(rng, header, table)
     whole = bytearray(header.table_offset) + table.tobytes()
     whole[:512] = raw
-    return Draft(whole, make_length(rng, header, table), pieces)
+    records: List[Runs] = []
+    length = make_length(rng, header, table)
+    if header.nr_zones <= 4096:
+        count = rng.choice([0, 1, 1, 2, 7])
+        for _ in range(min(header.log_blocks - 1, count)):
+            records.append(make_runs(rng, header, table))
+            # The last record may not count.
+            length = max(length, make_length(rng, header, table))
+    pieces = make_data(rng, header, table)
+    log = make_log(rng, header, records, pieces) if header.log_blocks else b''
+    return Draft(whole, length, pieces, log)
 
 
 def read_draft(path: Path) -> Draft:
@@ -213,8 +345,11 @@ def read_draft(path: Path) -> Draft:
         data = f.read()
     header = Header(data)
     end = header.table_offset + header.nr_zones * 8
+    log_end = header.log_offset + header.log_blocks * LOG_BLOCK
+    log = data[header.log_offset:log_end].rstrip(bytes(1))
     return Draft(bytearray(data[:end]), len(data),
-                 [(end, data[end:])])
+                 [(end, data[end:header.log_offset]),
+                  (log_end, data[log_end:])], log)
 
 
 # Damage. Each of these changes a draft, and may leave it valid.
@@ -245,7 +380,7 @@ def flip_bits(rng: Random, draft: Draft) -> None:
 
 def damage_byte(rng: Random, draft: Draft) -> None:
     """Which a repair may be able to undo."""
-    where = rng.choice([rng.randrange(120), rng.randrange(512)])
+    where = rng.choice([rng.randrange(132), rng.randrange(512)])
     draft.raw[where] ^= rng.randrange(1, 256)
 
 
@@ -272,6 +407,8 @@ def change_geometry(rng: Random, draft: Draft) -> None:
     """A header that is plausible in itself, over a table of another device."""
     geometry = rng.choice([random_geometry, extreme_geometry])(rng)
     draft.raw[:512] = make_header(rng, geometry)
+    if rng.random() < 0.7:
+        draft.log_offset = get_field(draft.raw, 'log_offset')
     if rng.random() < 0.5:
         set_field(draft.raw, 'incompatible', SHORT_FILE)
         fix_checksum(draft.raw)
@@ -297,7 +434,7 @@ def change_features(rng: Random, draft: Draft) -> None:
 
 def grow_tail(rng: Random, draft: Draft) -> None:
     """Bytes of the header that are to be zero."""
-    draft.raw[rng.randrange(112, 512)] = rng.randrange(1, 256)
+    draft.raw[rng.randrange(120, 512)] = rng.randrange(1, 256)
     fix_checksum(draft.raw)
 
 
@@ -404,6 +541,94 @@ def shift(rng: Random, draft: Draft) -> None:
     draft.raw[:] = (bytes(count) + draft.raw)[:len(draft.raw)]
 
 
+def flip_log_bits(rng: Random, draft: Draft) -> None:
+    """Anywhere in the log, or near the start of a block of it"""
+    if not draft.log:
+        return
+    for _ in range(rng.choice([1, 1, 2, 8])):
+        where = rng.randrange(len(draft.log))
+        if rng.random() < 0.7:
+            where = min(where // LOG_BLOCK * LOG_BLOCK + rng.randrange(72),
+                        len(draft.log) - 1)
+        draft.log[where] ^= 1 << rng.randrange(8)
+
+
+def change_head(rng: Random, draft: Draft) -> None:
+    """Another epoch, or bytes that are to be zero"""
+    head = draft.log[:512]
+    if len(head) < 512:
+        return
+    if rng.random() < 0.7:
+        epoch = struct.unpack_from('<Q', head, 8)[0]
+        struct.pack_into('<Q', head, 8, extreme_value(rng, epoch, 64))
+    else:
+        head[rng.randrange(16, 512)] = rng.randrange(256)
+    if rng.random() < 0.8:
+        struct.pack_into('<I', head, 4, log_checksum(head))
+    draft.log[:512] = head
+
+
+def change_record(rng: Random, draft: Draft) -> None:
+    """Numbers of a record, with a checksum that is right in most cases"""
+    blocks = len(draft.log) // LOG_BLOCK
+    if blocks < 2:
+        return
+    start = rng.choice([1, rng.randrange(1, blocks)]) * LOG_BLOCK
+    length = struct.unpack_from('<I', draft.log, start + 20)[0]
+    record = draft.log[start:start + max(40, min(length, LOG_BLOCK))]
+    for _ in range(rng.choice([1, 1, 1, 2])):
+        size = rng.choice([4, 4, 8])
+        where = rng.choice([8, 16, 20, 24, 28, 32, rng.randrange(40, 400)])
+        where = min(where, len(record) - 8) // size * size
+        old = int.from_bytes(record[where:where + size], 'little')
+        record[where:where + size] = extreme_value(
+            rng, old, size * 8).to_bytes(size, 'little')
+    if rng.random() < 0.9:
+        length = struct.unpack_from('<I', record, 20)[0]
+        whole = record + draft.log[start + len(record):]
+        struct.pack_into('<I', record, 4, log_checksum(whole[:length]))
+    draft.log[start:start + len(record)] = record
+
+
+def lose_log_block(rng: Random, draft: Draft) -> None:
+    """Of zeroes or noise, or a sector of it only"""
+    if not draft.log:
+        return
+    size = rng.choice([512, LOG_BLOCK])
+    start = rng.randrange(-(-len(draft.log) // size)) * size
+    end = min(start + size, len(draft.log))
+    draft.log[start:end] = bytes(end - start) if rng.random() < 0.7 else \
+        bytes(rng.randrange(256) for _ in range(start, end))
+
+
+def swap_log_blocks(rng: Random, draft: Draft) -> None:
+    """Or write one at two places"""
+    blocks = len(draft.log) // LOG_BLOCK
+    if blocks < 2:
+        return
+    one, two = (LOG_BLOCK * rng.randrange(blocks) for _ in range(2))
+    first = draft.log[one:one + LOG_BLOCK]
+    draft.log[one:one + LOG_BLOCK] = draft.log[two:two + LOG_BLOCK]
+    if rng.random() < 0.5:
+        draft.log[two:two + LOG_BLOCK] = first
+
+
+def spoil_data(rng: Random, draft: Draft) -> None:
+    """Which a record may have a sum of"""
+    if draft.pieces:
+        i = rng.randrange(len(draft.pieces))
+        offset, data = draft.pieces[i]
+        where = rng.choice([0, rng.randrange(len(data) or 1)])
+        draft.pieces[i] = offset, data[:where] + b'!' + data[where + 1:]
+
+
+def lose_log(_rng: Random, draft: Draft) -> None:
+    """As if there had been none yet"""
+    set_field(draft.raw, 'log_offset', 0)
+    set_field(draft.raw, 'log_blocks', 0)
+    fix_checksum(draft.raw)
+
+
 def table_offset(draft: Draft) -> int:
     """Where the table is, if the header can be trusted."""
     offset: int = get_field(draft.raw, 'table_offset')
@@ -427,7 +652,9 @@ DAMAGE = [(flip_bits, 12), (damage_byte, 6), (random_header_bytes, 6),
           (change_geometry, 8), (change_features, 4), (grow_tail, 2),
           (change_entries, 30), (activate_zones, 6), (truncate, 12),
           (extend, 4), (swap_blocks, 6), (lose_block, 5), (shift, 2),
-          (resize_for_header, 4), (move_options, 3)]
+          (resize_for_header, 4), (move_options, 3), (flip_log_bits, 8),
+          (change_head, 4), (change_record, 16), (lose_log_block, 4),
+          (swap_log_blocks, 4), (spoil_data, 5), (lose_log, 2)]
 
 
 def place(rng: Random, draft: Draft) -> None:

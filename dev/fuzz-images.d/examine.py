@@ -67,6 +67,8 @@ class Examination:
         self.count('images')
         if self.image.valid:
             self.count('valid')
+            self.count('with records', self.image.records > 0)
+            self.count('without a log', not self.image.writable)
         elif self.image.rebuilt:
             self.count('header to be rebuilt')
         elif self.image.found:
@@ -83,6 +85,9 @@ class Examination:
             if self.image.valid:
                 self.look()
         if self.image.valid:
+            if not self.image.writable:
+                self.expect_read_only()
+                return
             self.use()
             if with_tools:
                 self.expect_clean()
@@ -213,6 +218,14 @@ class Examination:
 
     # qemu-io, writing
 
+    def expect_read_only(self) -> None:
+        """An image without a log is not written, and says what to do."""
+        before = fingerprint(self.path)
+        said = self.shell.open(self.options, read_only=False)
+        demand("can't open" in said and 'convert' in said,
+               'without a log, opening for writing:', said)
+        demand(fingerprint(self.path) == before, 'that wrote')
+
     def use(self) -> None:
         """Do things; what the report says then is what is in the image."""
         said = self.shell.open(self.options, read_only=False)
@@ -231,6 +244,7 @@ class Examination:
         self.shell.command('close')
         self.image = after = self.read()
         demand(after.valid, 'after writing:', self.verdict())
+        demand(after.records == 0, 'records are left in the log')
         demand(after.header.autoclear == 0, 'autoclear bits are left')
         self.shell.check_memory(most)
         zones = after.opened()

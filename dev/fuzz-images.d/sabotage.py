@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Programs and a reader with faults, which the fuzzer has to notice."""
 
+import array
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, Optional, Tuple
 
 import programs
 import zoned_image
@@ -61,12 +62,30 @@ def no_length(_self: zoned_image.Image) -> bool:
     return False
 
 
+def no_sums(self: zoned_image.Log, f: BinaryIO, base: int,
+            table: 'array.array[int]') -> None:
+    """Instead of Log.replay(): the last record counts without its data."""
+    for record in self.records:
+        record.sums.clear()
+    REPLAY(self, f, base, table)
+
+
+def no_log(_self: zoned_image.Log, _f: BinaryIO, _base: int,
+           _table: 'array.array[int]') -> None:
+    """Instead of Log.replay()."""
+
+
+REPLAY = zoned_image.Log.replay
+
+
 # What is noticed: (class, method, what it is instead)
 READERS: Dict[str, Tuple[Any, str, Any]] = {
     'an impossible zone that is taken for valid':
         (zoned_image.Header, 'decode', any_address),
     'an extension that is lost':
         (zoned_image.Header, 'power_cycled', no_extension),
+    'a log that is not read': (zoned_image.Log, 'replay', no_log),
+    'a record without its data': (zoned_image.Log, 'replay', no_sums),
     'a truncated image that is taken for valid':
         (zoned_image.Image, 'is_short', no_length),
     'a damaged header that is taken for valid':

@@ -9,18 +9,24 @@ from pathlib import Path
 from typing import Callable, Dict, List
 
 from history import History
-from zoned_image import CLOSED, EMPTY, FULL, Image, SECTOR, Zone
+from zoned_image import (
+    CLOSED, EMPTY, FULL, Image, LOG_BLOCK, SECTOR, Zone)
 
 
 Damage = Callable[[Path, History], bool]
 
 
 def set_zone(path: Path, i: int, zone: Zone) -> bool:
-    """Its entry says this."""
-    header = Image(path).header
+    """Its entry says this, and none in the log says otherwise."""
+    image = Image(path)
+    header = image.header
+    entries = [header.encode(k, zone if k == i else image.zone(k))
+               for k in range(header.nr_zones)]
     with open(path, 'r+b') as f:
-        f.seek(header.table_offset + i * 8)
-        f.write(struct.pack('<Q', header.encode(i, zone)))
+        f.seek(header.table_offset)
+        f.write(struct.pack(f'<{len(entries)}Q', *entries))
+        f.seek(header.log_offset + LOG_BLOCK)
+        f.write(bytes(LOG_BLOCK))
     return True
 
 

@@ -10,6 +10,7 @@ one in docs/interop/zoned.rst, and the judge of the unit tests.
 import array
 import functools
 import os
+import struct
 import sys
 from pathlib import Path
 from typing import (
@@ -22,14 +23,16 @@ sys.path.append(str(ROOT / 'tests' / 'qemu-iotests'))
 # pylint: disable=wrong-import-position
 from zoned_format import (                              # noqa: E402
     CLOSED, CRC32C_TABLE, DATA_ALIGNMENT, EMPTY, EOPEN, FIELDS, FULL,
-    HEADER_SIZE, IOPEN, NOT_WP, OFFLINE, RDONLY, SECTOR, ZEROES, get_field,
-    header_checksum, pack_entry, set_field)
+    HEADER_SIZE, IOPEN, LOG_BLOCK, NOT_WP, OFFLINE, RDONLY, SECTOR, ZEROES,
+    crc32c, get_field, header_checksum, pack_entry, set_field)
 
 ALIGNMENT = 4096            # of zone size, capacity, device size and table
 MAX_ZONES = 1 << 22
 MAX_SIZE = (1 << 59) - ALIGNMENT
 MAX_SIZE_EXTENDED = (1 << 58) - ALIGNMENT
 MAX_EXTENSION_SIZE = 255 * 64
+MAX_LOG_BLOCKS = 4096
+MAX_SUMMED = 1 << 20        # bytes, by the sums of a record
 INT64_MAX = (1 << 63) - 1
 SHORT_FILE = 1              # incompatible feature
 CONV_BIT = 1 << 59
@@ -82,6 +85,8 @@ class Header:
     table_offset: int
     data_offset: int
     extension_offset: int
+    log_offset: int
+    log_blocks: int
 
     def __init__(self, raw: bytes) -> None:
         for name in FIELDS:
@@ -143,8 +148,16 @@ class Header:
             end = self.extension_offset + self.extension_table_size
         elif self.extension_offset:
             raise Invalid('extension offset without extensions')
+        if self.log_blocks:
+            if not 2 <= self.log_blocks <= MAX_LOG_BLOCKS:
+                raise Invalid('log blocks')
+            if self.log_offset < end or self.log_offset % ALIGNMENT:
+                raise Invalid('log offset')
+            end = self.log_offset + self.log_blocks * LOG_BLOCK
+        elif self.log_offset:
+            raise Invalid('log offset without a log')
         if self.data_offset < end:
-            raise Invalid('data overlaps a table')
+            raise Invalid('data overlaps a table or the log')
         if self.data_offset % DATA_ALIGNMENT:
             raise Invalid('alignment of the data')
         if self.data_offset + self.size > INT64_MAX:
@@ -242,6 +255,96 @@ class Header:
             'Q', range(first, first + count * self.zone_size, self.zone_size))
 
 
+class Record(NamedTuple):
+    """A record of a log"""
+    nr_blocks: int
+    runs: List[Tuple[int, ...]]         # zone, number of zones, entry
+    sums: List[Tuple[int, ...]]         # address, length, checksum
+
+
+class Log:
+    """The records of a log, by themselves. Raises Invalid if they cannot be,
+    or if the log has no head."""
+
+    def __init__(self, header: Header, raw: bytes) -> None:
+        self.header = header
+        magic, checksum, self.epoch = struct.unpack_from('<4sIQ', raw)
+        if (magic != b'zlog' or not 0 < self.epoch <= INT64_MAX
+                or any(raw[16:512])
+                or checksum != log_checksum(raw[:512])):
+            raise Invalid('head of the log')
+        self.records: List[Record] = []
+        self.end = 1
+        while self.end < header.log_blocks:
+            record = self._record(raw[self.end * LOG_BLOCK:])
+            if record is None:
+                break
+            self.records.append(record)
+            self.end += record.nr_blocks
+
+    def _record(self, raw: bytes) -> Optional[Record]:
+        """The record at the start of raw, or None if the log ends there."""
+        magic, checksum, epoch, block, length = struct.unpack_from(
+            '<4sIQII', raw)
+        if (magic != b'zrec' or (epoch, block) != (self.epoch, self.end)
+                or length < 40 or length > len(raw)
+                or checksum != log_checksum(raw[:length])):
+            return None
+        nr_runs, nr_sums, zero = struct.unpack_from('<IIQ', raw, 24)
+        if zero or length != 40 + (nr_runs + nr_sums) * 16:
+            raise Invalid(f'record at block {self.end}')
+        middle = 40 + nr_runs * 16
+        record = Record(
+            -(-length // LOG_BLOCK),
+            list(struct.iter_unpack('<IIQ', raw[40:middle])),
+            list(struct.iter_unpack('<QII', raw[middle:length])))
+        self._check_runs(record)
+        self._check_sums(record)
+        return record
+
+    def _check_runs(self, record: Record) -> None:
+        header, least = self.header, 0
+        for zone, count, entry in record.runs:
+            if not least <= zone < zone + count <= header.nr_zones:
+                raise Invalid(f'zones of record at block {self.end}')
+            least = zone + count
+            # All between have the type and the size of the first.
+            for i in (zone, least - 1):
+                value = entry + (i - zone) * header.zone_size
+                if value >> 64 or header.decode(i, value) is None:
+                    raise Invalid(f'zone {i} in record at block {self.end}')
+
+    def _check_sums(self, record: Record) -> None:
+        for address, length, _ in record.sums:
+            if (not length or length % SECTOR or address % SECTOR
+                    or address < self.header.start(self.header.nr_conv)
+                    or address + length > self.header.size):
+                raise Invalid(f'sum in record at block {self.end}')
+        if sum(length for _, length, _ in record.sums) > MAX_SUMMED:
+            raise Invalid(f'sums of record at block {self.end}')
+
+    def replay(self, f: BinaryIO, base: int,
+               table: 'array.array[int]') -> None:
+        """What is in effect; the last record needs its data."""
+        for address, length, checksum in (self.records[-1].sums
+                                          if self.records else ()):
+            where = base + self.header.data_offset + address
+            if (where + length > -(-f.seek(0, os.SEEK_END) // SECTOR) * SECTOR
+                    or crc32c(read_at(f, where, length)) != checksum):
+                del self.records[-1]
+                break
+        for record in self.records:
+            for zone, count, entry in record.runs:
+                step = self.header.zone_size
+                table[zone:zone + count] = array.array(
+                    'Q', range(entry, entry + count * step, step))
+
+
+def log_checksum(raw: bytes) -> int:
+    """What a head or a record must have."""
+    return crc32c(raw[:4] + bytes(4) + raw[8:])
+
+
 def _one_byte_changes() -> Dict[int, List[Tuple[int, int]]]:
     """What one other byte does to the checksum of a header: {xor: [(where, xor
     of that byte)]}; the checksum is linear."""
@@ -297,6 +400,7 @@ class Image:
         self.why: Optional[str] = None          # the header is not valid
         self.rebuilt = False                    # but it could be made valid
         self.zones: Zones = []
+        self.records = 0                        # of the log, in effect
         self.claims: Dict[int, int] = {}        # the entries that cannot be
         self.length = length or 0
         self.bounded = length is not None       # option len has said it
@@ -324,9 +428,14 @@ class Image:
             raise Invalid('option len with this size')
         if self.base + header.data_offset + header.size > INT64_MAX:
             raise Invalid('option offset with this size')
-        self.found = header
         table = array.array('Q', read_at(f, self.base + header.table_offset,
                                          header.nr_zones * 8))
+        if header.log_blocks:
+            log = Log(header, read_at(f, self.base + header.log_offset,
+                                      header.log_blocks * LOG_BLOCK))
+            log.replay(f, self.base, table)
+            self.records = len(log.records)
+        self.found = header
         self._decode(header, table)
 
     def _find_length(self) -> None:
@@ -398,6 +507,11 @@ class Image:
         """Whether the driver must open it; if not, it must refuse to."""
         return (self.why is None and not self.impossible()
                 and not self.surplus() and not self.is_short())
+
+    @property
+    def writable(self) -> bool:
+        """Without a log, it can only be read."""
+        return self.header.log_blocks > 0
 
     def opened(self) -> 'SoundZones':
         """The zones of a valid image as they are after opening."""
