@@ -12,6 +12,7 @@
 # run: speed-short minutes=1 ROUNDS=3
 # run: nvme-speed device=nvme minutes=20
 # run: scsi-speed device=scsi minutes=7
+# run: fsync-speed device=nvme minutes=5
 # run: backup-speed minutes=6 ROUNDS=40
 # run: map-speed minutes=8 ROUNDS=100
 
@@ -280,4 +281,22 @@ guest_kept() {
 # qemu: -blockdev driver=raw,node-name=second,discard=unmap,file.driver=file,file.discard=unmap,file.filename=disk.raw,file.cache.direct=on,file.aio=native -device nvme-ns,bus=nvme,drive=second,zoned=on,zoned.zone_size=64M
 guest_given_back() {
     measure given-back "$(namespace 1)" "$(namespace 2)"
+}
+
+# Each write is followed by a flush of the disk.
+#
+# only: fsync-speed
+# disk: file.discard=ignore,file.cache.direct=on,file.aio=native
+# qemu: -blockdev driver=raw,node-name=second,file.driver=file,file.filename=disk.raw,file.cache.direct=on,file.aio=native -device nvme-ns,bus=nvme,drive=second,zoned=on,zoned.zone_size=64M
+guest_fsync() {
+    left=$(namespace 1)
+    right=$(namespace 2)
+    job_of_fio "$left" --bs=1M >/dev/null
+    job_of_fio "$right" --bs=1M >/dev/null
+    for size in 4 64; do
+        job "$size KiB + fsync" requests --bs=${size}k --iodepth=1 --fsync=1
+    done >/tmp/figures
+    equal "each job has its figures" $((2 * 2 * ${ROUNDS:-40})) \
+        "$(grep -c ' [1-9][0-9.]*$' /tmp/figures)"
+    save figures </tmp/figures
 }
