@@ -284,14 +284,23 @@ static void distrust_image(BlockDriverState *bs)
     qemu_spin_unlock(&s->lock);
 }
 
-/* Reads what an image of @length bytes says of its zones. */
+static bool too_many_active(const BDRVZonedState *s)
+{
+    uint32_t max_active = s->header.geo.max_active;
+
+    return max_active && zoned_zones_nr_active(&s->zones) > max_active;
+}
+
+/*
+ * Reads what an image of @length bytes says of its zones.  With @keep_open, no
+ * power was cut since it was written: open zones stay open.
+ */
 static int GRAPH_RDLOCK read_zones(BlockDriverState *bs, int64_t length,
                                    bool keep_open, Error **errp)
 {
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
     g_autofree uint64_t *raw = zoned_log_read(bs, errp);
-    uint32_t nr_active;
     int ret;
 
     if (!raw) {
@@ -299,15 +308,18 @@ static int GRAPH_RDLOCK read_zones(BlockDriverState *bs, int64_t length,
     }
     zoned_zones_begin_load(&s->zones);
     ret = load_table(bs, geo->nr_zones, raw, length, keep_open, errp);
+    if (ret == 0 && keep_open && too_many_active(s)) {
+        /* Nobody has left it in order: it is as after a power cut. */
+        zoned_zones_begin_load(&s->zones);
+        ret = load_table(bs, geo->nr_zones, raw, length, false, errp);
+    }
     if (ret < 0) {
         return ret;
     }
 
-    nr_active = zoned_zones_nr_active(&s->zones);
-    if (geo->max_active && nr_active > geo->max_active &&
-        !(bs->open_flags & BDRV_O_CHECK)) {
+    if (too_many_active(s) && !(bs->open_flags & BDRV_O_CHECK)) {
         error_setg(errp, "%u zones of the zoned image are active, the limit is "
-                   "%u", nr_active, geo->max_active);
+                   "%u", zoned_zones_nr_active(&s->zones), geo->max_active);
         return -EINVAL;
     }
     distrust_image(bs);
