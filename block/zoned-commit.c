@@ -61,6 +61,10 @@
  * blocks of the table, and of the header.  Another process may then rely on all
  * of it.  Who leaves the image to others, or closes it, empties the log.
  *
+ * Neither records nor the head are written with FUA.  Where that is emulated,
+ * the next flush of the file is one more; and where it is not, an error of what
+ * was written before may be told to it, and no more to the next flush.
+ *
  * A reset takes data away and adds none.  So its record, if nobody waits for
  * more, names its zones alone, and needs no flush before, whatever is written
  * elsewhere.  No zone becomes active by it.  If a zone has failed by it, that
