@@ -13,7 +13,8 @@ asan_options() {
     esac
 }
 
-# run_qtests TREE DIR: what qtests() names, of a build folder
+# run_qtests TREE DIR: what qtests() names, of a build folder. The longest takes two
+# minutes, with sanitizers; what hangs is ended.
 run_qtests() {
     local dir=$2 test
     local -a tests
@@ -22,7 +23,8 @@ run_qtests() {
     for test in "${tests[@]}"; do
         say "  ${test##*/} in ${dir#"$ROOT"/}"
         # What a sanitizer is to know of programs one by one
-        ASAN_OPTIONS=$(asan_options "${test##*/}") "$dir/$test" --tap ||
+        ASAN_OPTIONS=$(asan_options "${test##*/}") \
+            timeout --foreground 900 "$dir/$test" --tap ||
             echo "not ok ${test##*/} ended with status $?"
     done
 }
