@@ -7,7 +7,7 @@
 #
 # run: f2fs
 # run: scsi-f2fs device=scsi minutes=1 F2FS=/dev/sda
-# run: nvme-f2fs device=nvme qemu="-drive if=virtio,file=plain.raw,format=raw"
+# run: nvme-f2fs device=nvme minutes=1 qemu="-drive if=virtio,file=plain.raw,format=raw"
 
 # What the file system is known by: on NVMe, the disk for its metadata
 F2FS=${F2FS:-/dev/vda}

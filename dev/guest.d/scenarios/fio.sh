@@ -4,7 +4,7 @@
 #
 # needs: fio
 # run: fio
-# run: nvme-fio device=nvme
+# run: nvme-fio device=nvme minutes=1
 
 # run_fio NAME OPTIONS...: one job on the disk
 run_fio() {

@@ -3,7 +3,7 @@
 # xfs for zoned disks, metadata in conventional zones: fill, power cuts.
 #
 # kernel: newest
-# run: xfs
+# run: xfs minutes=1
 # run: scsi-xfs device=scsi minutes=1
 
 mount_disk() {
