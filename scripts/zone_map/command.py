@@ -154,8 +154,8 @@ def watch_silently(watch: Watch) -> None:
         rest = max(0, began + watch.interval - time.monotonic())
         if signal.sigtimedwait(ends, rest):
             break
-    else:
-        watch.record()
+    # What has changed since
+    watch.record()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
 
 
