@@ -5,7 +5,7 @@
 # server and an encrypted file.
 #
 # disk: file.node-name=below
-# run: below seconds=300
+# run: below minutes=2 seconds=300
 # run: below-long minutes=5 seconds=900 ROUNDS=8 PAUSE=10
 
 host_create() {

@@ -6,7 +6,7 @@
 # more, Linux 6.12 may have no room for metadata during a scrub.
 #
 # run: btrfs
-# run: nvme-btrfs device=nvme
+# run: nvme-btrfs device=nvme minutes=1
 # run: scsi-btrfs device=scsi CAPACITY=32M minutes=1
 # run: ceph-btrfs needs=cluster file=driver=rbd,pool=rbd,image=btrfs,conf=../../../../cluster/ceph.conf TARGET=rbd:rbd/btrfs:conf=../../../../cluster/ceph.conf
 
