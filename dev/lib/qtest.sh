@@ -13,14 +13,15 @@ asan_options() {
     esac
 }
 
-# run_qtests TREE DIR: what qtests() names, of a build folder. The longest takes two
-# minutes, with sanitizers; what hangs is ended.
+# run_qtests TREE DIR [NAME...]: those that are named, or what qtests() names, of a
+# build folder. The longest takes two minutes, with sanitizers; what hangs is ended.
 run_qtests() {
     local dir=$2 test
     local -a tests
     mapfile -t tests < <(qtests "$1")
     export QTEST_QEMU_BINARY=$dir/qemu-system-x86_64 QTEST_QEMU_IMG=$dir/qemu-img
     for test in "${tests[@]}"; do
+        [[ $# = 2 || " ${*:3} " == *" ${test##*/} "* ]] || continue
         say "  ${test##*/} in ${dir#"$ROOT"/}"
         # What a sanitizer is to know of programs one by one
         ASAN_OPTIONS=$(asan_options "${test##*/}") \
