@@ -195,7 +195,7 @@ static int coroutine_fn GRAPH_RDLOCK check_table(ZonedCheck *c)
 {
     BDRVZonedState *s = c->bs->opaque;
     Error *err = NULL;
-    g_autofree uint64_t *raw = zoned_log_read(c->bs, &err);
+    QEMU_AUTO_VFREE uint64_t *raw = zoned_log_read(c->bs, &err);
 
     if (!raw) {
         error_report_err(err);

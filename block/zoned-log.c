@@ -221,15 +221,16 @@ static void apply_log(LogReader *r)
 uint64_t *zoned_log_read(BlockDriverState *bs, Error **errp)
 {
     BDRVZonedState *s = bs->opaque;
-    g_autofree uint64_t *raw = g_try_new(uint64_t, s->header.geo.nr_zones);
-    g_autofree uint8_t *log = g_try_malloc(s->header.log_blocks *
-                                           ZONED_LOG_BLOCK);
+    QEMU_AUTO_VFREE uint64_t *raw = qemu_try_blockalign(
+        bs->file->bs, (size_t)s->header.geo.nr_zones * ZONED_ENTRY_SIZE);
+    QEMU_AUTO_VFREE uint8_t *log = qemu_try_blockalign(
+        bs->file->bs, s->header.log_blocks * ZONED_LOG_BLOCK);
     g_autoptr(GArray) records = g_array_new(false, false,
                                             sizeof(ZonedLogRecord));
     LogReader r = { .bs = bs, .raw = raw, .log = log, .records = records };
     int ret = 0;
 
-    if (!raw || (!log && s->header.log_blocks)) {
+    if (!raw || !log) {
         error_setg(errp, "Not enough memory for %u zones",
                    s->header.geo.nr_zones);
         return NULL;

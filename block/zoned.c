@@ -300,7 +300,7 @@ static int GRAPH_RDLOCK read_zones(BlockDriverState *bs, int64_t length,
 {
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
-    g_autofree uint64_t *raw = zoned_log_read(bs, errp);
+    QEMU_AUTO_VFREE uint64_t *raw = zoned_log_read(bs, errp);
     int ret;
 
     if (!raw) {

@@ -434,8 +434,9 @@ int coroutine_fn GRAPH_RDLOCK zoned_co_commit_resize(BlockDriverState *bs,
 /* zoned-log.c */
 
 /*
- * Reads the zone table, with what the log says; freed by the caller.  The log
- * is that of BDRVZonedState.commit then.  No commit runs.
+ * Reads the zone table, with what the log says; the caller frees it with
+ * qemu_vfree().  The log is that of BDRVZonedState.commit then.  No commit
+ * runs.
  */
 uint64_t * GRAPH_RDLOCK zoned_log_read(BlockDriverState *bs, Error **errp);
 
