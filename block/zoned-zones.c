@@ -61,13 +61,6 @@ uint32_t zoned_zones_nr_active(const ZonedZones *z)
     return zoned_zones_nr_open(z) + z->nr[BLK_ZS_CLOSED];
 }
 
-/* The write pointer to report for a zone that was written up to @end. */
-static uint64_t reported_wp(const ZonedZones *z, uint32_t i,
-                            BlockZoneState cond, uint64_t end)
-{
-    return cond == BLK_ZS_FULL ? zoned_zone_limit(&z->geo, i) : end;
-}
-
 /* Zones @i to @i + @n - 1 change in this generation. */
 static void note_change(ZonedZones *z, uint32_t i, uint32_t n)
 {
@@ -82,20 +75,15 @@ static void note_change(ZonedZones *z, uint32_t i, uint32_t n)
 static void set_words(ZonedZones *z, uint32_t i, uint32_t n,
                       BlockZoneState cond, uint64_t end, bool ext_valid)
 {
-    uint64_t conv = zoned_zone_is_conv(&z->geo, i) ? 1ULL << 63 : 0;
     uint64_t word = (uint64_t)cond << ZONED_COND_SHIFT | end |
                     (ext_valid ? ZONED_EXT_VALID : 0);
-    uint64_t wp = reported_wp(z, i, cond, end) | conv;
     uint64_t zone_size = z->geo.zone_size;
     uint64_t *zones = &z->zone[i];
-    uint64_t *wps = &z->wp[i];
 
     note_change(z, i, n);
     for (uint32_t j = 0; j < n; j++) {
         qatomic_set_u64(&zones[j], word);
-        wps[j] = wp;
         word += zone_size;
-        wp += zone_size;
     }
 }
 
@@ -147,14 +135,13 @@ static void change_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
 }
 
 bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo,
-                      uint32_t max_zones, uint64_t *wp)
+                      uint32_t max_zones)
 {
     uint32_t max_bits = DIV_ROUND_UP(max_zones, ZONED_ZONES_PER_DIRTY_BIT);
 
     *z = (ZonedZones) {
         .geo = *geo,
         .max_zones = max_zones,
-        .wp = wp,
         .lru_first = LRU_NONE,
         .lru_last = LRU_NONE,
         .zone = g_try_new(uint64_t, max_zones),
@@ -463,7 +450,6 @@ static void advance_wp(ZonedZones *z, uint32_t i, BlockZoneState cond,
                        uint64_t bytes)
 {
     qatomic_set_u64(&z->zone[i], z->zone[i] + bytes);
-    z->wp[i] += bytes;
     if (z->lru && cond == BLK_ZS_IOPEN) {
         lru_touch(z, i);
     }
@@ -786,7 +772,8 @@ void zoned_zones_describe(const ZonedZones *z, uint32_t i,
         .start = zoned_zone_start(&z->geo, i),
         .length = zoned_zone_length(&z->geo, i),
         .cap = zoned_zone_capacity(&z->geo, i),
-        .wp = reported_wp(z, i, cond, word & ZONED_END_MASK),
+        .wp = cond == BLK_ZS_FULL ? zoned_zone_limit(&z->geo, i)
+                                  : word & ZONED_END_MASK,
         .type = zoned_zone_is_conv(&z->geo, i) ? BLK_ZT_CONV : BLK_ZT_SWR,
         .state = cond,
         .ext_valid = word & ZONED_EXT_VALID,

@@ -63,13 +63,6 @@ typedef struct ZonedZones {
      */
     uint64_t *zone;
 
-    /*
-     * The write pointers as the block layer wants them in bs->wps->wp: bit 63
-     * for a conventional zone; the end of the zone if it is FULL.  Derived
-     * from @zone; not owned.
-     */
-    uint64_t *wp;
-
     /* Zones that were ever loaded or added; others have no condition yet. */
     uint32_t nr_loaded;
 
@@ -118,12 +111,11 @@ typedef struct ZonedZones {
 
 /*
  * Sets up @z for a device like @geo, which may get up to @max_zones zones.  All
- * zones must then be loaded, in order.  @wp is an array of @max_zones elements
- * that must live as long as @z.
+ * zones must then be loaded, in order.
  * Returns false if there is not enough memory.
  */
 bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo,
-                      uint32_t max_zones, uint64_t *wp);
+                      uint32_t max_zones);
 void zoned_zones_destroy(ZonedZones *z);
 
 /*

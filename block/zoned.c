@@ -326,7 +326,7 @@ static int GRAPH_RDLOCK read_zones(BlockDriverState *bs, int64_t length,
     return 0;
 }
 
-static void zoned_free_zones(BlockDriverState *bs)
+static void zoned_free(BlockDriverState *bs)
 {
     BDRVZonedState *s = bs->opaque;
 
@@ -334,12 +334,6 @@ static void zoned_free_zones(BlockDriverState *bs)
     g_clear_pointer(&s->undiscarded, g_free);
     zoned_commit_destroy(&s->commit);
     zoned_zones_destroy(&s->zones);
-}
-
-static void zoned_free(BlockDriverState *bs)
-{
-    zoned_free_zones(bs);
-    g_clear_pointer(&bs->wps, g_free);
 }
 
 /*
@@ -359,18 +353,14 @@ static int zoned_alloc(BlockDriverState *bs, Error **errp)
     /* Who reads the arrays does so without the lock: they never move. */
     uint32_t max_zones = zoned_header_max_zones(&s->header);
 
-    bs->wps = g_try_malloc(sizeof(BlockZoneWps) +
-                           max_zones * sizeof(bs->wps->wp[0]));
     zoned_inflight_init(&s->inflight);
     zoned_commit_init(&s->commit, max_zones);
-    if (!bs->wps ||
-        !zoned_zones_init(&s->zones, geo, max_zones, bs->wps->wp)) {
+    if (!zoned_zones_init(&s->zones, geo, max_zones)) {
         error_setg(errp, "Not enough memory for %u zones", geo->nr_zones);
         zoned_free(bs);
         return -ENOMEM;
     }
     s->first_generation = random_generation();
-    qemu_co_mutex_init(&bs->wps->colock);
     qemu_spin_init(&s->lock);
     return 0;
 }
@@ -696,8 +686,7 @@ static int GRAPH_UNLOCKED zoned_snapshot_goto(BlockDriverState *bs,
     reload_ret = zoned_reload(bs, &local_err);
     if (reload_ret < 0) {
         error_reportf_err(local_err, "Node '%s': ", bdrv_get_node_name(bs));
-        /* It does not come back, but who shows it may ask for its zones. */
-        zoned_free_zones(bs);
+        zoned_free(bs);
         bs->drv = NULL;
     }
     bdrv_graph_rdunlock_main_loop();

@@ -437,8 +437,8 @@ static void check_load_run(BlockZoneState cond, uint64_t written,
     if (!again) {
         zoned_zones_destroy(&one->z);
         zoned_zones_destroy(&run->z);
-        g_assert_true(zoned_zones_init(&one->z, &geo, geo.nr_zones, one->wp));
-        g_assert_true(zoned_zones_init(&run->z, &geo, geo.nr_zones, run->wp));
+        g_assert_true(zoned_zones_init(&one->z, &geo, geo.nr_zones));
+        g_assert_true(zoned_zones_init(&run->z, &geo, geo.nr_zones));
         for (uint32_t i = 0; i < 2; i++) {
             zoned_zones_load_new(&one->z, i);
             zoned_zones_load_new(&run->z, i);
@@ -454,8 +454,6 @@ static void check_load_run(BlockZoneState cond, uint64_t written,
     zoned_zones_load_new(&run->z, 5);
 
     g_assert_cmpmem(run->z.zone, NR_ZONES * sizeof(uint64_t), one->z.zone,
-                    NR_ZONES * sizeof(uint64_t));
-    g_assert_cmpmem(run->wp, NR_ZONES * sizeof(uint64_t), one->wp,
                     NR_ZONES * sizeof(uint64_t));
     g_assert_cmpmem(run->z.nr, sizeof(run->z.nr), one->z.nr,
                     sizeof(one->z.nr));
@@ -687,8 +685,7 @@ static Device *growing_device(uint32_t n, uint32_t max_open)
     ZonedGeometry geo = geometry(n * 4096ULL, 4096, 4096, 1, max_open, 0);
     Device *d = g_new0(Device, 1);
 
-    d->wp = g_new(uint64_t, max_zones);
-    g_assert_true(zoned_zones_init(&d->z, &geo, max_zones, d->wp));
+    g_assert_true(zoned_zones_init(&d->z, &geo, max_zones));
     zoned_zones_begin_load(&d->z);
     for (uint32_t i = 0; i < n; i++) {
         zoned_zones_load_new(&d->z, i);

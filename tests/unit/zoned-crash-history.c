@@ -54,9 +54,18 @@ void history_free(History *h)
  * Operations.
  */
 
-static uint64_t zone_wp(const Run *r, uint32_t i)
+static BlockZoneDescriptor coroutine_fn describe(Run *r, uint32_t zone)
 {
-    return blk_bs(r->blk)->wps->wp[i] & ~(1ULL << 63);
+    unsigned int n = 1;
+    BlockZoneDescriptor desc = {};
+
+    blk_co_zone_report(r->blk, zone_start(r, zone), &n, &desc);
+    return desc;
+}
+
+static uint64_t coroutine_fn zone_wp(Run *r, uint32_t zone)
+{
+    return describe(r, zone).wp;
 }
 
 /* Bytes of the device, which may be smaller than it was made */
@@ -216,15 +225,6 @@ static void coroutine_fn do_mgmt(Run *r, uint32_t zone, BlockZoneOp zone_op,
     ack(r, op, blk_co_zone_mgmt(r->blk, zone_op, offset, bytes));
 }
 
-static BlockZoneState coroutine_fn zone_cond(Run *r, uint32_t zone)
-{
-    unsigned int n = 1;
-    BlockZoneDescriptor desc;
-
-    blk_co_zone_report(r->blk, zone_start(r, zone), &n, &desc);
-    return desc.state;
-}
-
 /* Makes some zones fail, or usable again; mostly what changes them */
 static void coroutine_fn do_turn(Run *r, uint32_t zone)
 {
@@ -238,7 +238,7 @@ static void coroutine_fn do_turn(Run *r, uint32_t zone)
         { BLK_ZO_MAKE_OFFLINE, JUDGE_OP_OFFLINE, 1 },
         { BLK_ZO_OFFLINE, JUDGE_OP_OFFLINE },
     };
-    BlockZoneState cond = zone_cond(r, zone);
+    BlockZoneState cond = describe(r, zone).state;
     bool failed = cond == BLK_ZS_RDONLY || cond == BLK_ZS_OFFLINE;
     unsigned what = failed && percent(r, 70) ? 0 : below(r, ARRAY_SIZE(turns));
     uint64_t offset = zone_start(r, zone);
@@ -330,7 +330,7 @@ static void coroutine_fn do_zone_write(History *h, uint32_t zone, bool append)
 }
 
 /* Zones that the device would have if those at its end that are EMPTY went */
-static uint32_t used_zones(const Run *r)
+static uint32_t coroutine_fn used_zones(Run *r)
 {
     uint32_t n = size_now(r) / r->geo.zone_size;
 
@@ -374,7 +374,7 @@ static bool coroutine_fn do_failing(History *h, uint32_t zone)
 {
     Run *r = h->run;
     unsigned what = below(r, 100);
-    BlockZoneState cond = zone_cond(r, zone);
+    BlockZoneState cond = describe(r, zone).state;
     bool failed = cond == BLK_ZS_RDONLY || cond == BLK_ZS_OFFLINE;
 
     if (what < (failed ? 25 : 4)) {

@@ -10,7 +10,6 @@
 #include "block/zoned-zones.h"
 
 #define SECTOR 512ULL
-#define CONV_BIT (1ULL << 63)
 
 /* Six zones of 64 KiB, of which 48 KiB can be written; the first is special. */
 #define ZONE_SIZE (64 * KiB)
@@ -28,7 +27,6 @@
 
 typedef struct Device {
     ZonedZones z;
-    uint64_t *wp;
 } Device;
 
 static inline bool is_active(BlockZoneState cond)

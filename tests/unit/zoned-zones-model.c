@@ -339,8 +339,6 @@ void model_compare_zone(const Model *m, uint32_t i)
     }
     MUST_BE(m, "condition", i, zoned_zones_cond(z, i), zone->cond);
     MUST_BE(m, "end", i, zoned_zones_end(z, i), zone->start + zone->written);
-    MUST_BE(m, "wp[]", i, m->device->wp[i],
-            zone->conventional ? wp | CONV_BIT : wp);
 
     zoned_zones_describe(z, i, &desc);
     MUST_BE(m, "start", i, desc.start, zone->start);
