@@ -59,7 +59,9 @@
  * doubt then, and the first commit takes over: it writes again the data that
  * the last record has sums of, if it still has these, and is a full one of all
  * blocks of the table, and of the header.  Another process may then rely on all
- * of it.  Who leaves the image to others, or closes it, empties the log.
+ * of it.  Who leaves the image to others, or closes it, empties the log.  Only
+ * who closes it without having asked anything of it, and with an empty log,
+ * leaves it as it is: whoever opens it next is in doubt, too.
  *
  * Neither records nor the head are written with FUA.  Where that is emulated,
  * the next flush of the file is one more; and where it is not, an error of what
@@ -178,6 +180,12 @@ void zoned_commit_take_over(BDRVZonedState *s)
 void zoned_commit_empty_log(BDRVZonedState *s)
 {
     s->commit.full |= s->commit.next_block > 1;
+}
+
+bool zoned_commit_is_idle(const BDRVZonedState *s)
+{
+    return s->commit.nr_begun == 0 && s->commit.next_block == 1 &&
+           !zoned_zones_is_dirty(&s->zones);
 }
 
 /* Where block @block of the table is in the file. */

@@ -1052,9 +1052,17 @@ zoned_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
  */
 static int coroutine_fn GRAPH_RDLOCK zoned_co_flush(BlockDriverState *bs)
 {
+    BDRVZonedState *s = bs->opaque;
+
     /* What was read waits until we may write. */
-    return zoned_is_writable(bs) ?
-           zoned_host_error(zoned_co_commit_and_flush(bs)) : 0;
+    if (!zoned_is_writable(bs)) {
+        return 0;
+    }
+    /* The node is being closed: this flush answers nobody. */
+    if (bs->refcnt == 0 && zoned_commit_is_idle(s)) {
+        return zoned_host_error(bdrv_co_flush(bs->file->bs));
+    }
+    return zoned_host_error(zoned_co_commit_and_flush(bs));
 }
 
 static int coroutine_fn GRAPH_RDLOCK

@@ -399,6 +399,12 @@ void zoned_commit_doubt_header(ZonedCommit *commit);
  */
 void zoned_commit_take_over(BDRVZonedState *s);
 
+/*
+ * Since the image was opened, nobody has changed a zone or relied on what was
+ * read, and the log is empty.  Nobody else uses the node.
+ */
+bool zoned_commit_is_idle(const BDRVZonedState *s);
+
 /* The next commit leaves no record in the log.  Called with the lock. */
 void zoned_commit_empty_log(BDRVZonedState *s);
 
