@@ -144,26 +144,12 @@ int coroutine_fn zoned_rules_apply(BlockDriverState *bs, uint32_t i)
     return ret;
 }
 
-/* Is there something that a reset of zone @i takes away? */
-static bool reset_changes(const ZonedZones *z, uint32_t i)
-{
-    switch (zoned_zones_cond(z, i)) {
-    case BLK_ZS_IOPEN:
-    case BLK_ZS_EOPEN:
-    case BLK_ZS_CLOSED:
-    case BLK_ZS_FULL:
-        return true;
-    default:
-        return false;
-    }
-}
-
 bool zoned_rules_before_reset(BDRVZonedState *s, uint32_t i)
 {
     ZonedRule *rule = find_rule(&s->rules, i);
 
     if (!rule || rule->trigger != ZONE_RULE_TRIGGER_RESETS ||
-        !reset_changes(&s->zones, i)) {
+        !bdrv_zone_op_selects(BLK_ZO_RESET, zoned_zones_cond(&s->zones, i))) {
         return false;
     }
     rule->count++;

@@ -9,6 +9,54 @@
 
 #define LRU_NONE UINT32_MAX
 
+/* The conditions of zones that are active, a bit each */
+#define ACTIVE (BIT(BLK_ZS_IOPEN) | BIT(BLK_ZS_EOPEN) | BIT(BLK_ZS_CLOSED))
+
+/*
+ * What an operation does to a zone if it is not on the whole device, where
+ * bdrv_zone_op_selects() says what it is for.
+ */
+static const struct {
+    uint16_t others;            /* conditions that it changes then, bits */
+    uint16_t keeps;             /* those with which it succeeds as it is */
+    BlockZoneState result;      /* what it makes of the zone; see apply_op() */
+} op_rules[] = {
+    [BLK_ZO_OPEN] = {
+        .others = BIT(BLK_ZS_EMPTY) | BIT(BLK_ZS_IOPEN),
+        .keeps = BIT(BLK_ZS_EOPEN),
+        .result = BLK_ZS_EOPEN,
+    },
+    [BLK_ZO_CLOSE] = {
+        .keeps = BIT(BLK_ZS_CLOSED),
+        .result = BLK_ZS_CLOSED,
+    },
+    [BLK_ZO_FINISH] = {
+        .others = BIT(BLK_ZS_EMPTY),
+        .keeps = BIT(BLK_ZS_FULL),
+        .result = BLK_ZS_FULL,
+    },
+    [BLK_ZO_RESET] = {
+        .keeps = BIT(BLK_ZS_EMPTY),
+        .result = BLK_ZS_EMPTY,
+    },
+    [BLK_ZO_OFFLINE] = {
+        .keeps = BIT(BLK_ZS_OFFLINE),
+        .result = BLK_ZS_OFFLINE,
+    },
+    [BLK_ZO_MAKE_RDONLY] = {
+        .keeps = BIT(BLK_ZS_RDONLY),
+        .result = BLK_ZS_RDONLY,
+    },
+    [BLK_ZO_MAKE_OFFLINE] = {
+        .keeps = BIT(BLK_ZS_OFFLINE),
+        .result = BLK_ZS_OFFLINE,
+    },
+    [BLK_ZO_RESTORE] = {
+        .keeps = BIT(BLK_ZS_EMPTY) | ACTIVE | BIT(BLK_ZS_FULL),
+        .result = BLK_ZS_CLOSED,
+    },
+};
+
 static void lru_remove(ZonedZones *z, uint32_t i)
 {
     ZonedLruLink *link = &z->lru[i];
@@ -47,8 +95,7 @@ static void lru_touch(ZonedZones *z, uint32_t i)
 
 static bool cond_is_active(BlockZoneState cond)
 {
-    return cond == BLK_ZS_IOPEN || cond == BLK_ZS_EOPEN ||
-           cond == BLK_ZS_CLOSED;
+    return BIT(cond) & ACTIVE;
 }
 
 uint32_t zoned_zones_nr_open(const ZonedZones *z)
@@ -327,11 +374,12 @@ void zoned_zones_begin_load(ZonedZones *z)
     z->nr_lingering = 0;
 }
 
-/* Does zone @i, written up to @end, have nothing to be CLOSED for? */
-static bool zone_is_blank(const ZonedZones *z, uint32_t i, uint64_t end,
-                          bool ext_valid)
+/* What zone @i, written up to @end, is when it is closed: CLOSED or EMPTY */
+static BlockZoneState closed_cond(const ZonedZones *z, uint32_t i,
+                                  uint64_t end, bool ext_valid)
 {
-    return end == zoned_zone_start(&z->geo, i) && !ext_valid;
+    return end == zoned_zone_start(&z->geo, i) && !ext_valid
+           ? BLK_ZS_EMPTY : BLK_ZS_CLOSED;
 }
 
 /* What may have to be closed, or had another condition before */
@@ -346,8 +394,8 @@ static void load_any(ZonedZones *z, uint32_t i, BlockZoneState cond,
             cond = BLK_ZS_CLOSED;
         }
     }
-    if (cond == BLK_ZS_CLOSED && zone_is_blank(z, i, end, ext_valid)) {
-        cond = BLK_ZS_EMPTY;
+    if (cond == BLK_ZS_CLOSED) {
+        cond = closed_cond(z, i, end, ext_valid);
     }
     if (i >= z->nr_loaded) {
         add_zones(z, i, 1, cond, end, ext_valid);
@@ -392,11 +440,7 @@ static void close_zone(ZonedZones *z, uint32_t i)
 {
     uint64_t end = zoned_zones_end(z, i);
 
-    if (zone_is_blank(z, i, end, zoned_zones_ext_valid(z, i))) {
-        change_zone(z, i, BLK_ZS_EMPTY, end);
-    } else {
-        change_zone(z, i, BLK_ZS_CLOSED, end);
-    }
+    change_zone(z, i, closed_cond(z, i, end, zoned_zones_ext_valid(z, i)), end);
 }
 
 bool zoned_zones_need_commit(const ZonedZones *z)
@@ -530,178 +574,52 @@ void zoned_zones_rollback(ZonedZones *z, uint32_t i, uint64_t end, bool opened)
     BlockZoneState cond = zoned_zones_cond(z, i);
 
     assert(cond_is_active(cond) && end <= zoned_zones_end(z, i));
-    if (cond == BLK_ZS_IOPEN && opened) {
-        cond = BLK_ZS_CLOSED;
-    }
-    if (cond == BLK_ZS_CLOSED &&
-        zone_is_blank(z, i, end, zoned_zones_ext_valid(z, i))) {
-        /* It was EMPTY, or would have been if it was closed without them. */
-        cond = BLK_ZS_EMPTY;
+    if ((cond == BLK_ZS_IOPEN && opened) || cond == BLK_ZS_CLOSED) {
+        /* EMPTY if it was, or would have been if it was closed without them. */
+        cond = closed_cond(z, i, end, zoned_zones_ext_valid(z, i));
     }
     change_zone(z, i, cond, end);
 }
 
-static int mgmt_open(ZonedZones *z, uint32_t i, bool all)
-{
-    BlockZoneState cond = zoned_zones_cond(z, i);
-    int ret;
-
-    if (all && cond != BLK_ZS_CLOSED) {
-        return 0;
-    }
-    switch (cond) {
-    case BLK_ZS_EMPTY:
-    case BLK_ZS_CLOSED:
-        ret = take_resources(z, i);
-        if (ret < 0) {
-            return ret;
-        }
-        /* fall through */
-    case BLK_ZS_IOPEN:
-        change_zone(z, i, BLK_ZS_EOPEN, zoned_zones_end(z, i));
-        return 1;
-    case BLK_ZS_EOPEN:
-        return 0;
-    default:
-        return -EPERM;
-    }
-}
-
-static int mgmt_close(ZonedZones *z, uint32_t i, bool all)
-{
-    switch (zoned_zones_cond(z, i)) {
-    case BLK_ZS_IOPEN:
-    case BLK_ZS_EOPEN:
-        close_zone(z, i);
-        return 1;
-    case BLK_ZS_CLOSED:
-        return 0;
-    default:
-        return all ? 0 : -EPERM;
-    }
-}
-
-static int mgmt_finish(ZonedZones *z, uint32_t i, bool all)
-{
-    switch (zoned_zones_cond(z, i)) {
-    case BLK_ZS_EMPTY:
-        if (all) {
-            return 0;
-        }
-        /* fall through */
-    case BLK_ZS_IOPEN:
-    case BLK_ZS_EOPEN:
-    case BLK_ZS_CLOSED:
-        change_zone(z, i, BLK_ZS_FULL, zoned_zones_end(z, i));
-        return 1;
-    case BLK_ZS_FULL:
-        return 0;
-    default:
-        return all ? 0 : -EPERM;
-    }
-}
-
-static int mgmt_reset(ZonedZones *z, uint32_t i, bool all)
-{
-    switch (zoned_zones_cond(z, i)) {
-    case BLK_ZS_EMPTY:
-        return 0;
-    case BLK_ZS_IOPEN:
-    case BLK_ZS_EOPEN:
-    case BLK_ZS_CLOSED:
-    case BLK_ZS_FULL:
-        change_zone_and_ext(z, i, BLK_ZS_EMPTY, zoned_zone_start(&z->geo, i),
-                            false);
-        return 1;
-    default:
-        return all ? 0 : -EPERM;
-    }
-}
-
-static int mgmt_offline(ZonedZones *z, uint32_t i, bool all)
-{
-    switch (zoned_zones_cond(z, i)) {
-    case BLK_ZS_RDONLY:
-        change_zone(z, i, BLK_ZS_OFFLINE, zoned_zones_end(z, i));
-        return 1;
-    case BLK_ZS_OFFLINE:
-        return 0;
-    default:
-        return all ? 0 : -EPERM;
-    }
-}
-
-/* The zone fails: it gets @cond, READ ONLY or OFFLINE, whatever it was. */
-static int mgmt_make(ZonedZones *z, BlockZoneState cond, uint32_t i, bool all)
-{
-    BlockZoneState old = zoned_zones_cond(z, i);
-
-    if (old == cond) {
-        return 0;
-    }
-    if (old == BLK_ZS_NOT_WP || old == BLK_ZS_OFFLINE) {
-        return all ? 0 : -EPERM;
-    }
-    change_zone(z, i, cond, zoned_zones_end(z, i));
-    return 1;
-}
-
-/* The condition of zone @i, with its data as it is, if it was usable. */
-static BlockZoneState cond_by_data(const ZonedZones *z, uint32_t i)
+/* Applies @op to zone @i, which has a condition that it changes. */
+static int apply_op(ZonedZones *z, BlockZoneOp op, uint32_t i)
 {
     uint64_t end = zoned_zones_end(z, i);
+    bool filled = end == zoned_zone_cap_limit(&z->geo, i);
+    bool ext_valid = zoned_zones_ext_valid(z, i);
+    BlockZoneState cond = op_rules[op].result;
+    int ret = 0;
 
-    if (end == zoned_zone_cap_limit(&z->geo, i)) {
-        return BLK_ZS_FULL;
+    if (op == BLK_ZO_RESET) {
+        end = zoned_zone_start(&z->geo, i);
+        ext_valid = false;
+    } else if (op == BLK_ZO_RESTORE && filled) {
+        cond = BLK_ZS_FULL;
+    } else if (cond == BLK_ZS_CLOSED) {
+        cond = closed_cond(z, i, end, ext_valid);
     }
-    return zone_is_blank(z, i, end, zoned_zones_ext_valid(z, i))
-           ? BLK_ZS_EMPTY : BLK_ZS_CLOSED;
-}
 
-static int mgmt_restore(ZonedZones *z, uint32_t i, bool all)
-{
-    BlockZoneState cond = zoned_zones_cond(z, i);
-    int ret;
-
-    if (cond == BLK_ZS_NOT_WP) {
-        return all ? 0 : -EPERM;
-    }
-    if (cond != BLK_ZS_RDONLY && cond != BLK_ZS_OFFLINE) {
-        return 0;
-    }
-    cond = cond_by_data(z, i);
-    if (cond == BLK_ZS_CLOSED) {
+    if (op == BLK_ZO_OPEN && zoned_zones_cond(z, i) != BLK_ZS_IOPEN) {
+        ret = take_resources(z, i);
+    } else if (op == BLK_ZO_RESTORE && cond == BLK_ZS_CLOSED) {
         ret = check_active_resource(z, i);
-        if (ret < 0) {
-            return ret;
-        }
     }
-    change_zone(z, i, cond, zoned_zones_end(z, i));
+    if (ret < 0) {
+        return ret;
+    }
+    change_zone_and_ext(z, i, cond, end, ext_valid);
     return 1;
 }
 
 int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all)
 {
-    switch (op) {
-    case BLK_ZO_OPEN:
-        return mgmt_open(z, i, all);
-    case BLK_ZO_CLOSE:
-        return mgmt_close(z, i, all);
-    case BLK_ZO_FINISH:
-        return mgmt_finish(z, i, all);
-    case BLK_ZO_RESET:
-        return mgmt_reset(z, i, all);
-    case BLK_ZO_OFFLINE:
-        return mgmt_offline(z, i, all);
-    case BLK_ZO_MAKE_RDONLY:
-        return mgmt_make(z, BLK_ZS_RDONLY, i, all);
-    case BLK_ZO_MAKE_OFFLINE:
-        return mgmt_make(z, BLK_ZS_OFFLINE, i, all);
-    case BLK_ZO_RESTORE:
-        return mgmt_restore(z, i, all);
-    default:
-        g_assert_not_reached();
+    BlockZoneState cond = zoned_zones_cond(z, i);
+
+    if (bdrv_zone_op_selects(op, cond) ||
+        (!all && (op_rules[op].others & BIT(cond)))) {
+        return apply_op(z, op, i);
     }
+    return all || (op_rules[op].keeps & BIT(cond)) ? 0 : -EPERM;
 }
 
 int zoned_zones_may_open_all(const ZonedZones *z)
@@ -713,28 +631,12 @@ int zoned_zones_may_open_all(const ZonedZones *z)
 
 uint32_t zoned_zones_nr_affected(const ZonedZones *z, BlockZoneOp op)
 {
-    switch (op) {
-    case BLK_ZO_OPEN:
-        return z->nr[BLK_ZS_CLOSED];
-    case BLK_ZO_CLOSE:
-        return zoned_zones_nr_open(z);
-    case BLK_ZO_FINISH:
-        return zoned_zones_nr_active(z);
-    case BLK_ZO_RESET:
-        return zoned_zones_nr_active(z) + z->nr[BLK_ZS_FULL];
-    case BLK_ZO_OFFLINE:
-        return z->nr[BLK_ZS_RDONLY];
-    case BLK_ZO_MAKE_RDONLY:
-        return z->nr[BLK_ZS_EMPTY] + zoned_zones_nr_active(z) +
-               z->nr[BLK_ZS_FULL];
-    case BLK_ZO_MAKE_OFFLINE:
-        return z->nr[BLK_ZS_EMPTY] + zoned_zones_nr_active(z) +
-               z->nr[BLK_ZS_FULL] + z->nr[BLK_ZS_RDONLY];
-    case BLK_ZO_RESTORE:
-        return z->nr[BLK_ZS_RDONLY] + z->nr[BLK_ZS_OFFLINE];
-    default:
-        g_assert_not_reached();
+    uint32_t n = 0;
+
+    for (int cond = 0; cond < ARRAY_SIZE(z->nr); cond++) {
+        n += bdrv_zone_op_selects(op, cond) ? z->nr[cond] : 0;
     }
+    return n;
 }
 
 int zoned_zones_may_extend(const ZonedZones *z, uint32_t i)
