@@ -97,7 +97,7 @@
 /* Zones that are taken, added or dropped without releasing the lock */
 #define ZONES_PER_LOCK 512
 
-QEMU_BUILD_BUG_ON(ZONED_ZONES_PER_DIRTY_BIT * ZONED_ENTRY_SIZE !=
+QEMU_BUILD_BUG_ON(ZONED_ZONES_PER_BLOCK * ZONED_ENTRY_SIZE !=
                   ZONED_TABLE_BLOCK);
 
 struct ZonedCommitRequest {
@@ -142,7 +142,7 @@ typedef struct CommitBatch {
 void zoned_commit_init(ZonedCommit *commit, uint32_t max_zones)
 {
     *commit = (ZonedCommit) {
-        .named = bitmap_new(DIV_ROUND_UP(max_zones, ZONED_ZONES_PER_DIRTY_BIT)),
+        .named = bitmap_new(DIV_ROUND_UP(max_zones, ZONED_ZONES_PER_BLOCK)),
     };
     QSIMPLEQ_INIT(&commit->waiting);
 }
@@ -167,7 +167,7 @@ void zoned_commit_doubt_header(ZonedCommit *commit)
 /* Blocks of the zone table. */
 static uint32_t table_blocks(const BDRVZonedState *s)
 {
-    return DIV_ROUND_UP(s->header.geo.nr_zones, ZONED_ZONES_PER_DIRTY_BIT);
+    return DIV_ROUND_UP(s->header.geo.nr_zones, ZONED_ZONES_PER_BLOCK);
 }
 
 void zoned_commit_take_over(BDRVZonedState *s)
@@ -198,13 +198,13 @@ static int64_t block_offset(const BDRVZonedState *s, uint32_t block)
 /* The first zone of block @block. */
 static uint32_t first_zone(uint32_t block)
 {
-    return block * ZONED_ZONES_PER_DIRTY_BIT;
+    return block * ZONED_ZONES_PER_BLOCK;
 }
 
 /* How many zones block @block has. */
 static uint32_t block_zones(const BDRVZonedState *s, uint32_t block)
 {
-    return MIN(ZONED_ZONES_PER_DIRTY_BIT,
+    return MIN(ZONED_ZONES_PER_BLOCK,
                s->header.geo.nr_zones - first_zone(block));
 }
 
@@ -216,7 +216,7 @@ static void encode_spare(const BDRVZonedState *s, uint32_t block, uint32_t n,
     uint32_t spare = s->zones.max_zones - first_zone(block);
 
     memset(raw, 0, ZONED_TABLE_BLOCK);
-    for (uint32_t j = n; j < MIN(spare, ZONED_ZONES_PER_DIRTY_BIT); j++) {
+    for (uint32_t j = n; j < MIN(spare, ZONED_ZONES_PER_BLOCK); j++) {
         uint32_t i = first_zone(block) + j;
 
         raw[j] = zoned_entry_encode(geo, i, &(ZonedEntry) {
@@ -258,7 +258,7 @@ static void add_to_runs(const BDRVZonedState *s, CommitBatch *batch, uint32_t i,
     ZonedLogRun run = { .zone = i, .nr_zones = 1, .value = value };
     uint64_t zone_size = s->header.geo.zone_size;
 
-    set_bit(i / ZONED_ZONES_PER_DIRTY_BIT, s->commit.named);
+    set_bit(i / ZONED_ZONES_PER_BLOCK, s->commit.named);
     if (batch->runs->len > 0) {
         ZonedLogRun *last = &g_array_index(batch->runs, ZonedLogRun,
                                            batch->runs->len - 1);
@@ -371,7 +371,7 @@ static int coroutine_fn GRAPH_RDLOCK write_table(BlockDriverState *bs,
         if (ret < 0) {
             return ret;
         }
-        buf += (size_t)(end - b) * ZONED_ZONES_PER_DIRTY_BIT;
+        buf += (size_t)(end - b) * ZONED_ZONES_PER_BLOCK;
         b = find_next_bit(named, nr, end);
     }
     return 0;
@@ -453,7 +453,7 @@ static int coroutine_fn GRAPH_RDLOCK commit_full(BlockDriverState *bs,
     for (uint32_t b = find_first_bit(named, nr); b < nr;
          b = find_next_bit(named, nr, b + 1)) {
         encode_block(s, b, raw);
-        raw += ZONED_ZONES_PER_DIRTY_BIT;
+        raw += ZONED_ZONES_PER_BLOCK;
     }
     ret = write_full(bs, batch->header, buf);
     qemu_vfree(buf);

@@ -374,7 +374,7 @@ void zoned_inflight_find(const BDRVZonedState *s, unsigned long *bits)
 
     QLIST_FOREACH(f, &s->inflight.flights, next) {
         if (!QTAILQ_EMPTY(&f->writes)) {
-            set_bit(f->zone / ZONED_ZONES_PER_DIRTY_BIT, bits);
+            set_bit(f->zone / ZONED_ZONES_PER_BLOCK, bits);
         }
     }
 }

@@ -7,8 +7,6 @@
 #include "qemu/bitmap.h"
 #include "zoned-zones.h"
 
-#define LRU_NONE UINT32_MAX
-
 /* The conditions of zones that are active, a bit each */
 #define ACTIVE (BIT(BLK_ZS_IOPEN) | BIT(BLK_ZS_EOPEN) | BIT(BLK_ZS_CLOSED))
 
@@ -57,42 +55,6 @@ static const struct {
     },
 };
 
-static void lru_remove(ZonedZones *z, uint32_t i)
-{
-    ZonedLruLink *link = &z->lru[i];
-
-    if (link->prev == LRU_NONE) {
-        z->lru_first = link->next;
-    } else {
-        z->lru[link->prev].next = link->next;
-    }
-    if (link->next == LRU_NONE) {
-        z->lru_last = link->prev;
-    } else {
-        z->lru[link->next].prev = link->prev;
-    }
-}
-
-static void lru_append(ZonedZones *z, uint32_t i)
-{
-    z->lru[i] = (ZonedLruLink) { .prev = z->lru_last, .next = LRU_NONE };
-    if (z->lru_last == LRU_NONE) {
-        z->lru_first = i;
-    } else {
-        z->lru[z->lru_last].next = i;
-    }
-    z->lru_last = i;
-}
-
-/* Implicitly open zone @i is written: it will be closed last of all. */
-static void lru_touch(ZonedZones *z, uint32_t i)
-{
-    if (z->lru_last != i) {
-        lru_remove(z, i);
-        lru_append(z, i);
-    }
-}
-
 static bool cond_is_active(BlockZoneState cond)
 {
     return BIT(cond) & ACTIVE;
@@ -111,10 +73,10 @@ uint32_t zoned_zones_nr_active(const ZonedZones *z)
 /* Zones @i to @i + @n - 1 change in this generation. */
 static void note_change(ZonedZones *z, uint32_t i, uint32_t n)
 {
-    uint32_t last = (i + n - 1) / ZONED_ZONES_PER_DIRTY_BIT;
+    uint32_t last = (i + n - 1) / ZONED_ZONES_PER_BLOCK;
 
-    for (uint32_t bit = i / ZONED_ZONES_PER_DIRTY_BIT; bit <= last; bit++) {
-        qatomic_set_u64(&z->changed[bit], z->generation);
+    for (uint32_t block = i / ZONED_ZONES_PER_BLOCK; block <= last; block++) {
+        qatomic_set_u64(&z->changed[block], z->generation);
     }
 }
 
@@ -142,7 +104,7 @@ static void add_zones(ZonedZones *z, uint32_t i, uint32_t n,
     z->nr[cond] += n;
     set_words(z, i, n, cond, end, ext_valid);
     for (uint32_t j = 0; z->lru && cond == BLK_ZS_IOPEN && j < n; j++) {
-        lru_append(z, i + j);
+        QTAILQ_INSERT_TAIL(&z->implicit, &z->lru[i + j], next);
     }
 }
 
@@ -153,13 +115,13 @@ static void set_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
     BlockZoneState old = zoned_zones_cond(z, i);
 
     if (z->lru && old == BLK_ZS_IOPEN && cond != BLK_ZS_IOPEN) {
-        lru_remove(z, i);
+        QTAILQ_REMOVE(&z->implicit, &z->lru[i], next);
     }
     z->nr[old]--;
     z->nr[cond]++;
     set_words(z, i, 1, cond, end, ext_valid);
     if (z->lru && old != BLK_ZS_IOPEN && cond == BLK_ZS_IOPEN) {
-        lru_append(z, i);
+        QTAILQ_INSERT_TAIL(&z->implicit, &z->lru[i], next);
     }
 }
 
@@ -184,23 +146,20 @@ static void change_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
 bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo,
                       uint32_t max_zones)
 {
-    uint32_t max_bits = DIV_ROUND_UP(max_zones, ZONED_ZONES_PER_DIRTY_BIT);
+    uint32_t max_blocks = DIV_ROUND_UP(max_zones, ZONED_ZONES_PER_BLOCK);
 
     *z = (ZonedZones) {
         .geo = *geo,
         .max_zones = max_zones,
-        .lru_first = LRU_NONE,
-        .lru_last = LRU_NONE,
         .zone = g_try_new(uint64_t, max_zones),
-        .dirty_zones = bitmap_try_new(max_bits * ZONED_ZONES_PER_DIRTY_BIT),
-        .noted = bitmap_try_new(max_bits * ZONED_ZONES_PER_DIRTY_BIT),
-        .dirty = bitmap_try_new(max_bits),
+        .dirty = hbitmap_alloc(max_zones, 0),
+        .noted = bitmap_try_new(max_blocks * ZONED_ZONES_PER_BLOCK),
         .generation = 1,
-        .changed = g_try_new0(uint64_t, max_bits),
+        .changed = g_try_new0(uint64_t, max_blocks),
         .lru = geo->max_open ? g_try_new(ZonedLruLink, max_zones) : NULL,
     };
-    if (!z->zone || !z->dirty_zones || !z->noted || !z->dirty ||
-        !z->changed || (geo->max_open && !z->lru)) {
+    QTAILQ_INIT(&z->implicit);
+    if (!z->zone || !z->noted || !z->changed || (geo->max_open && !z->lru)) {
         zoned_zones_destroy(z);
         return false;
     }
@@ -210,76 +169,54 @@ bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo,
 void zoned_zones_destroy(ZonedZones *z)
 {
     g_clear_pointer(&z->zone, g_free);
-    g_clear_pointer(&z->dirty_zones, g_free);
+    g_clear_pointer(&z->dirty, hbitmap_free);
     g_clear_pointer(&z->noted, g_free);
-    g_clear_pointer(&z->dirty, g_free);
     g_clear_pointer(&z->changed, g_free);
     g_clear_pointer(&z->lru, g_free);
 }
 
-static uint32_t nr_dirty_bits(const ZonedZones *z)
-{
-    return DIV_ROUND_UP(z->geo.nr_zones, ZONED_ZONES_PER_DIRTY_BIT);
-}
-
 void zoned_zones_note_dirty(ZonedZones *z, uint32_t i)
 {
-    uint32_t bit = i / ZONED_ZONES_PER_DIRTY_BIT;
-
-    set_bit(i, z->dirty_zones);
+    hbitmap_set(z->dirty, i, 1);
     set_bit(i, z->noted);
-    if (!test_and_set_bit(bit, z->dirty)) {
-        z->nr_dirty++;
-    }
-    qatomic_set_u64(&z->changed[bit], z->generation);
+    note_change(z, i, 1);
 }
 
 uint64_t zoned_zones_end_generation(ZonedZones *z)
 {
-    for (uint32_t bit = 0; bit < nr_dirty_bits(z); bit++) {
-        if (zoned_zones_last_change(z, bit) == z->generation) {
-            bitmap_clear(z->noted, bit * ZONED_ZONES_PER_DIRTY_BIT,
-                         ZONED_ZONES_PER_DIRTY_BIT);
+    uint32_t last = (z->geo.nr_zones - 1) / ZONED_ZONES_PER_BLOCK;
+
+    for (uint32_t block = 0; block <= last; block++) {
+        if (zoned_zones_last_change(z, block) == z->generation) {
+            bitmap_clear(z->noted, block * ZONED_ZONES_PER_BLOCK,
+                         ZONED_ZONES_PER_BLOCK);
         }
     }
     return z->generation++;
 }
 
-uint64_t zoned_zones_last_change(const ZonedZones *z, uint32_t bit)
+uint64_t zoned_zones_last_change(const ZonedZones *z, uint32_t block)
 {
-    return qatomic_read_u64(&z->changed[bit]);
+    return qatomic_read_u64(&z->changed[block]);
 }
 
 bool zoned_zones_is_dirty(const ZonedZones *z)
 {
-    return z->nr_dirty > 0;
+    return !hbitmap_empty(z->dirty);
 }
 
 uint32_t zoned_zones_take_dirty(ZonedZones *z, uint32_t first, uint32_t last,
                                 uint32_t *zones, uint32_t max)
 {
-    uint32_t nr = nr_dirty_bits(z);
+    int64_t start = first, count;
     uint32_t n = 0;
 
-    for (uint32_t bit = find_next_bit(z->dirty, nr,
-                                      first / ZONED_ZONES_PER_DIRTY_BIT);
-         bit <= last / ZONED_ZONES_PER_DIRTY_BIT && n < max;
-         bit = find_next_bit(z->dirty, nr, bit + 1)) {
-        uint32_t start = bit * ZONED_ZONES_PER_DIRTY_BIT;
-        uint32_t end = start + ZONED_ZONES_PER_DIRTY_BIT;
-        uint32_t limit = MIN(end, last + 1);
-
-        for (uint32_t i = find_next_bit(z->dirty_zones, limit,
-                                        MAX(start, first));
-             i < limit && n < max;
-             i = find_next_bit(z->dirty_zones, limit, i + 1)) {
-            clear_bit(i, z->dirty_zones);
-            clear_bit(i, z->noted);
-            zones[n++] = i;
-        }
-        if (find_next_bit(z->dirty_zones, end, start) == end) {
-            clear_bit(bit, z->dirty);
-            z->nr_dirty--;
+    while (n < max && hbitmap_next_dirty_area(z->dirty, start, last + 1ll,
+                                              max - n, &start, &count)) {
+        hbitmap_reset(z->dirty, start, count);
+        bitmap_clear(z->noted, start, count);
+        while (count-- > 0) {
+            zones[n++] = start++;
         }
     }
     return n;
@@ -304,24 +241,20 @@ void zoned_zones_drop(ZonedZones *z, uint32_t n)
 
 void zoned_zones_resize(ZonedZones *z, const ZonedGeometry *geo)
 {
-    uint32_t old_bits = nr_dirty_bits(z);
-    uint32_t old_zones = z->geo.nr_zones;
-    uint32_t first_bit = old_zones / ZONED_ZONES_PER_DIRTY_BIT;
+    uint32_t old = z->geo.nr_zones;
+    uint32_t new = geo->nr_zones;
 
-    assert(geo->nr_zones == z->nr_loaded);
+    assert(new == z->nr_loaded);
     z->geo = *geo;
     /* For those who watch it is another device. */
-    note_change(z, 0, geo->nr_zones);
-    if (geo->nr_zones < old_zones) {
-        bitmap_clear(z->dirty_zones, geo->nr_zones, old_zones - geo->nr_zones);
-        bitmap_clear(z->noted, geo->nr_zones, old_zones - geo->nr_zones);
-        bitmap_clear(z->dirty, nr_dirty_bits(z), old_bits - nr_dirty_bits(z));
-    } else if (geo->nr_zones > old_zones) {
+    note_change(z, 0, new);
+    if (new < old) {
+        hbitmap_reset(z->dirty, new, old - new);
+        bitmap_clear(z->noted, new, old - new);
+    } else if (new > old) {
         /* The table must have them before the header does. */
-        bitmap_set(z->dirty_zones, old_zones, geo->nr_zones - old_zones);
-        bitmap_set(z->dirty, first_bit, nr_dirty_bits(z) - first_bit);
+        hbitmap_set(z->dirty, old, new - old);
     }
-    z->nr_dirty = bitmap_count_one(z->dirty, nr_dirty_bits(z));
 }
 
 bool zoned_zones_set_limits(ZonedZones *z, uint32_t max_open,
@@ -334,12 +267,12 @@ bool zoned_zones_set_limits(ZonedZones *z, uint32_t max_open,
         }
         for (uint32_t i = 0; i < z->nr_loaded; i++) {
             if (zoned_zones_cond(z, i) == BLK_ZS_IOPEN) {
-                lru_append(z, i);
+                QTAILQ_INSERT_TAIL(&z->implicit, &z->lru[i], next);
             }
         }
     } else if (!max_open) {
         g_clear_pointer(&z->lru, g_free);
-        z->lru_first = z->lru_last = LRU_NONE;
+        QTAILQ_INIT(&z->implicit);
     }
     z->geo.max_open = max_open;
     z->geo.max_active = max_active;
@@ -367,10 +300,8 @@ void zoned_zones_begin_load(ZonedZones *z)
                      zoned_zones_ext_valid(z, i));
         }
     }
-    bitmap_zero(z->dirty_zones, z->max_zones);
+    hbitmap_reset_all(z->dirty);
     bitmap_zero(z->noted, z->max_zones);
-    bitmap_zero(z->dirty, nr_dirty_bits(z));
-    z->nr_dirty = 0;
     z->nr_lingering = 0;
 }
 
@@ -481,10 +412,12 @@ static int take_resources(ZonedZones *z, uint32_t i)
         return ret;
     }
     if (g->max_open && zoned_zones_nr_open(z) >= g->max_open) {
-        if (z->lru_first == LRU_NONE) {
+        ZonedLruLink *oldest = QTAILQ_FIRST(&z->implicit);
+
+        if (!oldest) {
             return -ETOOMANYREFS;
         }
-        close_zone(z, z->lru_first);
+        close_zone(z, oldest - z->lru);
     }
     return 0;
 }
@@ -494,8 +427,10 @@ static void advance_wp(ZonedZones *z, uint32_t i, BlockZoneState cond,
                        uint64_t bytes)
 {
     qatomic_set_u64(&z->zone[i], z->zone[i] + bytes);
-    if (z->lru && cond == BLK_ZS_IOPEN) {
-        lru_touch(z, i);
+    if (z->lru && cond == BLK_ZS_IOPEN && QTAILQ_NEXT(&z->lru[i], next)) {
+        /* It will be closed last of all. */
+        QTAILQ_REMOVE(&z->implicit, &z->lru[i], next);
+        QTAILQ_INSERT_TAIL(&z->implicit, &z->lru[i], next);
     }
 }
 

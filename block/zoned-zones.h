@@ -37,15 +37,16 @@
 #include "block/block-common.h"
 #include "qemu/atomic.h"
 #include "qemu/bitops.h"
+#include "qemu/hbitmap.h"
+#include "qemu/queue.h"
 #include "zoned-geometry.h"
 
-/* Zones whose state shares one bit of ZonedZones.dirty. */
-#define ZONED_ZONES_PER_DIRTY_BIT 512
+/* Zones that share a block of the zone table, and an entry of @changed. */
+#define ZONED_ZONES_PER_BLOCK 512
 
-/* Neighbours of a zone in the list of implicitly open zones. */
+/* A zone in the list of implicitly open zones. */
 typedef struct ZonedLruLink {
-    uint32_t prev;
-    uint32_t next;
+    QTAILQ_ENTRY(ZonedLruLink) next;
 } ZonedLruLink;
 
 typedef struct ZonedZones {
@@ -78,25 +79,19 @@ typedef struct ZonedZones {
     uint32_t nr_lingering;
 
     /*
-     * The implicitly open zones, least recently written first.  Only valid
-     * (@lru is not NULL) if there is a limit of open zones.
+     * The implicitly open zones, least recently written first, and the links of
+     * all zones.  Only valid (@lru is not NULL) if there is a limit of open
+     * zones.
      */
+    QTAILQ_HEAD(, ZonedLruLink) implicit;
     ZonedLruLink *lru;
-    uint32_t lru_first;
-    uint32_t lru_last;
 
-    /*
-     * One bit for each zone that has changed since the bit was cleared, and, to
-     * find these, one for ZONED_ZONES_PER_DIRTY_BIT zones of which at least one
-     * has; @nr_dirty of the latter are set.
-     */
-    unsigned long *dirty_zones;
-    unsigned long *dirty;
-    uint32_t nr_dirty;
+    /* One bit for each zone that has changed since the bit was cleared */
+    HBitmap *dirty;
 
     /*
      * For those who watch the zones, time is divided into generations, which
-     * are numbered from 1 on.  For the zones of each dirty bit, the last one in
+     * are numbered from 1 on.  For the zones of each block, the last one in
      * which one of them has changed.
      */
     uint64_t generation;
@@ -268,10 +263,10 @@ uint32_t zoned_zones_take_dirty(ZonedZones *z, uint32_t first, uint32_t last,
 uint64_t zoned_zones_end_generation(ZonedZones *z);
 
 /*
- * The generation in which a zone of dirty bit @bit has changed last.  A write
+ * The generation in which a zone of block @block has changed last.  A write
  * counts when it ends, not when it begins.
  */
-uint64_t zoned_zones_last_change(const ZonedZones *z, uint32_t bit);
+uint64_t zoned_zones_last_change(const ZonedZones *z, uint32_t block);
 
 /* Zones whose active resource lingers, see @nr_lingering. */
 uint32_t zoned_zones_nr_lingering(const ZonedZones *z);

@@ -1096,7 +1096,7 @@ zoned_co_zone_changes(BlockDriverState *bs, uint64_t since,
 {
     BDRVZonedState *s = bs->opaque;
     uint32_t nr_bits = DIV_ROUND_UP(s->zones.max_zones,
-                                    ZONED_ZONES_PER_DIRTY_BIT);
+                                    ZONED_ZONES_PER_BLOCK);
     g_autofree unsigned long *bits = bitmap_new(nr_bits);
     uint64_t generation;
 
@@ -1123,7 +1123,7 @@ zoned_co_zone_changes(BlockDriverState *bs, uint64_t since,
     }
     changes->changed = g_steal_pointer(&bits);
     changes->nr_bits = nr_bits;
-    changes->zones_per_bit = ZONED_ZONES_PER_DIRTY_BIT;
+    changes->zones_per_bit = ZONED_ZONES_PER_BLOCK;
     return 0;
 }
 

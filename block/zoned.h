@@ -343,8 +343,8 @@ int coroutine_fn zoned_inflight_end(BlockDriverState *bs, ZonedWrite *w,
 uint64_t zoned_inflight_stable(const BDRVZonedState *s, uint32_t i);
 
 /*
- * Sets in @bits the dirty bits of zones that have writes in flight.  Called
- * with the lock.
+ * Sets in @bits those of the blocks with zones that have writes in flight.
+ * Called with the lock.
  */
 void zoned_inflight_find(const BDRVZonedState *s, unsigned long *bits);
 

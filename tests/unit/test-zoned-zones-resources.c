@@ -120,7 +120,7 @@ static void test_refused_takes_nothing(void)
     g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 0), ==, -EPERM);
     check_zone(d, 1, IOPEN, SECTOR);
     check_zone(d, 2, EMPTY, 0);
-    g_assert_cmpuint(d->z.nr_dirty, ==, 0);
+    g_assert_cmpuint(nr_dirty(d), ==, 0);
 }
 
 /* The implicitly open zone that was not written for longest is closed. */
@@ -263,7 +263,7 @@ static void test_rollback(void)
         rollback(d, 1, wp, opens);
         check_zone(d, 1, from[c], wp);
         g_assert_cmpuint(d->z.nr_lingering, ==, from[c] == EMPTY);
-        g_assert_cmpuint(d->z.nr_dirty, ==, 1);
+        g_assert_cmpuint(nr_dirty(d), ==, 1);
 
         write_zone(d, 1, SECTOR);
         check_zone(d, 1, open, wp + SECTOR);
@@ -372,7 +372,7 @@ static void check_load_ext(BlockZoneState cond, uint64_t written,
         check_zone(d, 2, expected, written);
         g_assert_cmpint(zoned_zones_ext_valid(&d->z, 2), ==, ext_valid);
         g_assert_cmpuint(zoned_zones_nr_active(&d->z), ==, is_active(expected));
-        g_assert_cmpuint(d->z.nr_dirty, ==, 0);
+        g_assert_cmpuint(nr_dirty(d), ==, 0);
         g_assert_cmpuint(d->z.nr_lingering, ==, 0);
     }
 }
@@ -424,6 +424,19 @@ static void test_load_extended(void)
     check_load_ext(EOPEN, 0, true, true, EOPEN);
 }
 
+/* Zones are closed for others in the same order. */
+static void check_order(const Device *a, const Device *b)
+{
+    const ZonedLruLink *la = QTAILQ_FIRST(&a->z.implicit);
+    const ZonedLruLink *lb = QTAILQ_FIRST(&b->z.implicit);
+
+    for (; la && lb; la = QTAILQ_NEXT(la, next), lb = QTAILQ_NEXT(lb, next)) {
+        g_assert_cmpuint(la - a->z.lru, ==, lb - b->z.lru);
+    }
+    g_assert_null(la);
+    g_assert_null(lb);
+}
+
 /* A run of zones is loaded like each of them, for the first time or again. */
 static void check_load_run(BlockZoneState cond, uint64_t written,
                            bool ext_valid, bool keep_open, bool again)
@@ -458,9 +471,8 @@ static void check_load_run(BlockZoneState cond, uint64_t written,
     g_assert_cmpmem(run->z.nr, sizeof(run->z.nr), one->z.nr,
                     sizeof(one->z.nr));
     g_assert_cmpuint(run->z.nr_loaded, ==, NR_ZONES);
-    g_assert_cmpuint(run->z.nr_dirty, ==, one->z.nr_dirty);
-    g_assert_cmpuint(run->z.lru_first, ==, one->z.lru_first);
-    g_assert_cmpuint(run->z.lru_last, ==, one->z.lru_last);
+    g_assert_cmpuint(nr_dirty(run), ==, nr_dirty(one));
+    check_order(run, one);
 }
 
 static void test_load_run(void)
@@ -512,7 +524,7 @@ static void test_load_again(void)
     write_zone(d, 5, SECTOR);
     for (int n = 0; n < 2; n++) {
         zoned_zones_begin_load(&d->z);
-        g_assert_cmpuint(d->z.nr_dirty, ==, 0);
+        g_assert_cmpuint(nr_dirty(d), ==, 0);
         zoned_zones_load(&d->z, 1, EOPEN, ZONE_SIZE, false, true);
         zoned_zones_load(&d->z, 2, EMPTY, 2 * ZONE_SIZE, false, true);
         zoned_zones_load(&d->z, 3, FULL, 3 * ZONE_SIZE, false, true);
@@ -521,7 +533,7 @@ static void test_load_again(void)
         check_zone(d, 1, EOPEN, 0);
         check_zone(d, 4, EMPTY, 0);
         check_zone(d, 5, IOPEN, SECTOR);
-        g_assert_cmpuint(d->z.nr_dirty, ==, 0);
+        g_assert_cmpuint(nr_dirty(d), ==, 0);
     }
 }
 
@@ -530,7 +542,7 @@ static void test_load_again(void)
  */
 static void test_dirty(void)
 {
-    const uint32_t n = ZONED_ZONES_PER_DIRTY_BIT;
+    const uint32_t n = ZONED_ZONES_PER_BLOCK;
     ZonedGeometry geo = geometry((2 * n + 1) * 4096, 4096, 4096, 1, 0, 0);
     g_autoptr(Device) d = device_new(&geo);
 
@@ -547,31 +559,30 @@ static void test_dirty(void)
     g_assert_cmpint(mgmt(d, BLK_ZO_RESET, 0), ==, -EPERM);
     g_assert_cmpint(begin(d, n, SECTOR), >=, 0);
     device_check_derived(d);
-    g_assert_cmpuint(d->z.nr_dirty, ==, 0);
+    g_assert_cmpuint(nr_dirty(d), ==, 0);
 
-    /* One bit for many zones */
     zoned_zones_end_write(&d->z, n, n * 4096ULL + 2 * SECTOR);
-    g_assert_cmpuint(d->z.nr_dirty, ==, 1);
-    g_assert_true(test_bit(1, d->z.dirty));
+    g_assert_cmpuint(nr_dirty(d), ==, 1);
+    g_assert_true(hbitmap_get(d->z.dirty, n));
     write_zone(d, 2 * n - 1, SECTOR);
-    g_assert_cmpuint(d->z.nr_dirty, ==, 1);
+    g_assert_cmpuint(nr_dirty(d), ==, 2);
     device_check_derived(d);
 
     g_assert_cmpint(mgmt(d, BLK_ZO_RESET, 2 * n), ==, 1);
-    g_assert_cmpuint(d->z.nr_dirty, ==, 2);
-    g_assert_true(test_bit(2, d->z.dirty));
+    g_assert_cmpuint(nr_dirty(d), ==, 3);
+    g_assert_true(hbitmap_get(d->z.dirty, 2 * n));
     zoned_zones_mark_dirty(&d->z, 2 * n);
-    g_assert_cmpuint(d->z.nr_dirty, ==, 2);
+    g_assert_cmpuint(nr_dirty(d), ==, 3);
     zoned_zones_mark_dirty(&d->z, 0);
-    g_assert_cmpuint(d->z.nr_dirty, ==, 3);
-    g_assert_true(test_bit(0, d->z.dirty));
+    g_assert_cmpuint(nr_dirty(d), ==, 4);
+    g_assert_true(hbitmap_get(d->z.dirty, 0));
     device_check_derived(d);
 }
 
 /* What a commit takes is dirty no more. */
 static void test_dirty_take(void)
 {
-    const uint32_t n = ZONED_ZONES_PER_DIRTY_BIT;
+    const uint32_t n = ZONED_ZONES_PER_BLOCK;
     static const uint32_t dirty[] = { 0, 1, 3, n - 1, n, 2 * n + 7 };
     ZonedGeometry geo = geometry(3 * n * 4096, 4096, 4096, 1, 0, 0);
     g_autoptr(Device) d = device_new(&geo);
@@ -587,13 +598,13 @@ static void test_dirty_take(void)
     g_assert_cmpuint(zoned_zones_take_dirty(&d->z, 1, 3, zones, 9), ==, 2);
     g_assert_cmpuint(zones[0], ==, 1);
     g_assert_cmpuint(zones[1], ==, 3);
-    g_assert_cmpuint(d->z.nr_dirty, ==, 3);
+    g_assert_cmpuint(nr_dirty(d), ==, 4);
     g_assert_cmpuint(zoned_zones_take_dirty(&d->z, 1, 3, zones, 9), ==, 0);
     g_assert_cmpuint(zoned_zones_take_dirty(&d->z, 2, 3 * n - 1, zones, 2), ==,
                      2);
     g_assert_cmpuint(zones[0], ==, n - 1);
     g_assert_cmpuint(zones[1], ==, n);
-    g_assert_cmpuint(d->z.nr_dirty, ==, 2);
+    g_assert_cmpuint(nr_dirty(d), ==, 2);
     device_check_derived(d);
 
     /* One of them changes, and all are taken. */
@@ -610,14 +621,14 @@ static void test_dirty_take(void)
 /* A zone that is closed for another one has to be written back as well. */
 static void test_dirty_implicit_close(void)
 {
-    const uint32_t n = ZONED_ZONES_PER_DIRTY_BIT;
+    const uint32_t n = ZONED_ZONES_PER_BLOCK;
     ZonedGeometry geo = geometry(2 * n * 4096, 4096, 4096, 0, 1, 0);
     g_autoptr(Device) d = device_new(&geo);
 
     write_zone(d, 0, SECTOR);
     commit(d);
     g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, n), ==, 1);
-    g_assert_cmpuint(d->z.nr_dirty, ==, 2);
+    g_assert_cmpuint(nr_dirty(d), ==, 2);
     check_zone(d, 0, CLOSED, SECTOR);
 }
 
@@ -627,7 +638,7 @@ static void test_dirty_implicit_close(void)
  */
 static void test_generation(void)
 {
-    const uint32_t n = ZONED_ZONES_PER_DIRTY_BIT;
+    const uint32_t n = ZONED_ZONES_PER_BLOCK;
     ZonedGeometry geo = geometry(3 * n * 4096, 4096, 4096, 1, 0, 0);
     g_autoptr(Device) d = device_new(&geo);
     uint32_t zone;
@@ -664,7 +675,7 @@ static void test_generation(void)
     g_assert_cmpuint(zoned_zones_take_dirty(&d->z, n, 2 * n - 1, &zone, 1), ==,
                      1);
     write_zone(d, n, SECTOR);
-    g_assert_true(test_bit(1, d->z.dirty));
+    g_assert_true(hbitmap_get(d->z.dirty, n));
     device_check_derived(d);
 
     /* Another image: whatever is in it, it has changed. */
@@ -681,7 +692,7 @@ static void test_generation(void)
 /* A device of @n zones of 4 KiB that can get three blocks of them */
 static Device *growing_device(uint32_t n, uint32_t max_open)
 {
-    const uint32_t max_zones = 3 * ZONED_ZONES_PER_DIRTY_BIT;
+    const uint32_t max_zones = 3 * ZONED_ZONES_PER_BLOCK;
     ZonedGeometry geo = geometry(n * 4096ULL, 4096, 4096, 1, max_open, 0);
     Device *d = g_new0(Device, 1);
 
@@ -711,22 +722,22 @@ static void resize(Device *d, uint32_t n)
 
 static void test_resize(void)
 {
-    const uint32_t n = ZONED_ZONES_PER_DIRTY_BIT;
+    const uint32_t n = ZONED_ZONES_PER_BLOCK;
     g_autoptr(Device) d = growing_device(n - 2, 2);
 
     write_zone(d, n - 3, SECTOR);
     commit(d);
     resize(d, n);
-    g_assert_cmpuint(d->z.nr_dirty, ==, 1);
+    g_assert_cmpuint(nr_dirty(d), ==, 2);
     check_zone(d, n - 3, IOPEN, SECTOR);
     check_zone(d, n - 1, EMPTY, 0);
     write_zone(d, n - 1, 4096);
     check_zone(d, n - 1, FULL, 4096);
 
-    /* All blocks with new zones */
+    /* All new zones */
     commit(d);
     resize(d, 2 * n + 1);
-    g_assert_cmpuint(d->z.nr_dirty, ==, 2);
+    g_assert_cmpuint(nr_dirty(d), ==, n + 1);
     check_zone(d, 2 * n, EMPTY, 0);
     g_assert_cmpint(mgmt(d, BLK_ZO_OPEN, 2 * n), ==, 1);
     g_assert_cmpint(mgmt(d, BLK_ZO_CLOSE, 2 * n), ==, 1);
@@ -734,7 +745,7 @@ static void test_resize(void)
     /* Zones that go take their dirty bits with them, and nothing else. */
     write_zone(d, n - 3, SECTOR);
     resize(d, n);
-    g_assert_cmpuint(d->z.nr_dirty, ==, 1);
+    g_assert_cmpuint(nr_dirty(d), ==, 1);
     g_assert_cmpuint(d->z.nr[EMPTY], ==, n - 3);
     check_zone(d, n - 1, FULL, 4096);
     check_zone(d, n - 3, IOPEN, 2 * SECTOR);
@@ -743,7 +754,7 @@ static void test_resize(void)
 /* With another number of zones, it is another device for those who watch it. */
 static void test_resize_generation(void)
 {
-    const uint32_t n = ZONED_ZONES_PER_DIRTY_BIT;
+    const uint32_t n = ZONED_ZONES_PER_BLOCK;
     g_autoptr(Device) d = growing_device(2 * n, 0);
 
     g_assert_cmpuint(zoned_zones_end_generation(&d->z), ==, 1);

@@ -20,7 +20,7 @@ static void test_init(void)
     for (uint32_t i = 1; i < NR_ZONES; i++) {
         check_zone(d, i, BLK_ZS_EMPTY, 0);
     }
-    g_assert_cmpuint(d->z.nr_dirty, ==, 0);
+    g_assert_cmpuint(nr_dirty(d), ==, 0);
     g_assert_cmpuint(d->z.nr_lingering, ==, 0);
     g_assert_cmpuint(zoned_zones_nr_active(&d->z), ==, 0);
 }
@@ -231,7 +231,7 @@ static void check_transition(const Transition *t, bool all, uint32_t limit)
         }
     }
     /* What changed has to be written back, and nothing else. */
-    g_assert_cmpuint(d->z.nr_dirty, ==, changed);
+    g_assert_cmpuint(nr_dirty(d), ==, changed);
     g_assert_cmpuint(d->z.nr_lingering, ==,
                      is_active(t->from) && !is_active(to));
 }
@@ -289,7 +289,7 @@ static void check_write(BlockZoneState cond, uint64_t written, uint64_t offset,
                                             bytes), ==, ret);
     if (ret < 0) {
         check_zone(d, i, cond, written);
-        g_assert_cmpuint(d->z.nr_dirty, ==, 0);
+        g_assert_cmpuint(nr_dirty(d), ==, 0);
     } else {
         check_zone(d, i, cond == EOPEN ? EOPEN : IOPEN, written + bytes);
     }
@@ -541,7 +541,7 @@ static void test_conventional(void)
         g_assert_cmpint(mgmt_all(d, op), ==, 0);
         g_assert_cmpint(mgmt(d, op, 4), ==, -EPERM);
     }
-    g_assert_cmpuint(d->z.nr_dirty, ==, 0);
+    g_assert_cmpuint(nr_dirty(d), ==, 0);
 }
 
 static void check_last_zone(uint64_t zone_size, uint64_t capacity,

@@ -70,7 +70,7 @@ void device_check_derived(Device *d)
     const ZonedZones *z = &d->z;
     const ZonedGeometry *geo = &z->geo;
     uint32_t nr[16] = {};
-    uint32_t linked = 0, dirty = 0;
+    uint32_t linked = 0, nr_dirty = 0;
 
     for (uint32_t i = 0; i < geo->nr_zones; i++) {
         BlockZoneState cond = zoned_zones_cond(z, i);
@@ -101,16 +101,14 @@ void device_check_derived(Device *d)
                      nr[BLK_ZS_IOPEN] + nr[BLK_ZS_EOPEN] + nr[BLK_ZS_CLOSED]);
 
     if (geo->max_open) {
-        uint32_t prev = UINT32_MAX;
+        const ZonedLruLink *link;
 
-        for (uint32_t i = z->lru_first; i != UINT32_MAX; i = z->lru[i].next) {
-            g_assert_cmpint(zoned_zones_cond(z, i), ==, BLK_ZS_IOPEN);
-            g_assert_cmpuint(z->lru[i].prev, ==, prev);
+        QTAILQ_FOREACH(link, &z->implicit, next) {
+            g_assert_cmpint(zoned_zones_cond(z, link - z->lru), ==,
+                            BLK_ZS_IOPEN);
             g_assert_cmpuint(linked, <, geo->nr_zones);
             linked++;
-            prev = i;
         }
-        g_assert_cmpuint(z->lru_last, ==, prev);
         g_assert_cmpuint(linked, ==, nr[BLK_ZS_IOPEN]);
         g_assert_cmpuint(zoned_zones_nr_open(z), <=, geo->max_open);
     }
@@ -123,16 +121,15 @@ void device_check_derived(Device *d)
                     zoned_zones_nr_active(z) + z->nr_lingering ==
                     geo->max_active);
     for (uint32_t b = 0;
-         b < DIV_ROUND_UP(geo->nr_zones, ZONED_ZONES_PER_DIRTY_BIT); b++) {
-        uint32_t first = b * ZONED_ZONES_PER_DIRTY_BIT;
-        uint32_t end = first + ZONED_ZONES_PER_DIRTY_BIT;
+         b < DIV_ROUND_UP(geo->nr_zones, ZONED_ZONES_PER_BLOCK); b++) {
+        uint32_t first = b * ZONED_ZONES_PER_BLOCK;
+        uint32_t end = first + ZONED_ZONES_PER_BLOCK;
 
-        dirty += test_bit(b, z->dirty);
-        g_assert_true(test_bit(b, z->dirty) ||
-                      find_next_bit(z->dirty_zones, end, first) == end);
         for (uint32_t i = first; i < end; i++) {
-            g_assert_true(test_bit(i, z->dirty_zones) ||
-                          !test_bit(i, z->noted));
+            bool dirty = i < geo->nr_zones && hbitmap_get(z->dirty, i);
+
+            g_assert_true(dirty || !test_bit(i, z->noted));
+            nr_dirty += dirty;
         }
         if (find_next_bit(z->noted, end, first) < end) {
             g_assert_cmpuint(zoned_zones_last_change(z, b), ==,
@@ -140,7 +137,7 @@ void device_check_derived(Device *d)
         }
         g_assert_cmpuint(zoned_zones_last_change(z, b), <=, z->generation);
     }
-    g_assert_cmpuint(z->nr_dirty, ==, dirty);
+    g_assert_cmpuint(hbitmap_count(z->dirty), ==, nr_dirty);
 }
 
 void check_zone(Device *d, uint32_t i, BlockZoneState cond, uint64_t written)

@@ -75,6 +75,12 @@ static inline void commit(Device *d)
     d->z.nr_lingering = 0;
 }
 
+/* Zones that are dirty. */
+static inline uint32_t nr_dirty(const Device *d)
+{
+    return hbitmap_count(d->z.dirty);
+}
+
 /* Gives zone @i the condition @cond, with @written bytes in it. */
 static inline void put(Device *d, uint32_t i, BlockZoneState cond,
                        uint64_t written)

@@ -33,7 +33,7 @@ void model_init(Model *m, const ZonedGeometry *geo)
     m->dirty = g_new0(bool, m->nr_zones);
     m->committing = false;
     m->last_change = g_new0(uint64_t,
-                            m->nr_zones / ZONED_ZONES_PER_DIRTY_BIT + 1);
+                            m->nr_zones / ZONED_ZONES_PER_BLOCK + 1);
     m->generation = 1;
     m->seen = g_new0(BlockZoneDescriptor, m->nr_zones);
     for (uint32_t i = 0; i < m->nr_zones; i++) {
@@ -76,7 +76,7 @@ void model_destroy(Model *m)
 
 void model_note_change(Model *m, uint32_t i)
 {
-    m->last_change[i / ZONED_ZONES_PER_DIRTY_BIT] = m->generation;
+    m->last_change[i / ZONED_ZONES_PER_BLOCK] = m->generation;
 }
 
 void model_see(Model *m, uint64_t generation)
@@ -365,7 +365,7 @@ static void compare_generations(const Model *m)
     const ZonedZones *z = &m->device->z;
 
     for (uint32_t i = 0; i < m->nr_zones; i++) {
-        uint32_t bit = i / ZONED_ZONES_PER_DIRTY_BIT;
+        uint32_t bit = i / ZONED_ZONES_PER_BLOCK;
         BlockZoneDescriptor desc;
 
         MUST_BE(m, "last change", i, zoned_zones_last_change(z, bit),
@@ -383,7 +383,6 @@ static void compare_counts(const Model *m)
 {
     const ZonedZones *z = &m->device->z;
     uint32_t nr_dirty = 0, nr_image = 0;
-    bool dirty = false;
 
     for (int cond = 0; cond < ARRAY_SIZE(z->nr); cond++) {
         MUST_BE(m, "number of zones with a condition", cond, z->nr[cond],
@@ -393,19 +392,10 @@ static void compare_counts(const Model *m)
     MUST_BE(m, "nr_active", 0, zoned_zones_nr_active(z), model_nr_active(m));
     MUST_BE(m, "nr_lingering", 0, z->nr_lingering, model_nr_lingering(m));
     for (uint32_t i = 0; i < m->nr_zones; i++) {
-        bool last = i == m->nr_zones - 1 ||
-                    (i + 1) % ZONED_ZONES_PER_DIRTY_BIT == 0;
-
-        MUST_BE(m, "dirty zone", i, test_bit(i, z->dirty_zones), m->dirty[i]);
-        dirty |= m->dirty[i];
-        if (last) {
-            MUST_BE(m, "dirty bit", i,
-                    test_bit(i / ZONED_ZONES_PER_DIRTY_BIT, z->dirty), dirty);
-            nr_dirty += dirty;
-            dirty = false;
-        }
+        MUST_BE(m, "dirty zone", i, hbitmap_get(z->dirty, i), m->dirty[i]);
+        nr_dirty += m->dirty[i];
     }
-    MUST_BE(m, "nr_dirty", 0, z->nr_dirty, nr_dirty);
+    MUST_BE(m, "dirty zones", 0, hbitmap_count(z->dirty), nr_dirty);
 
     /* Limits hold, also for whatever a crash leaves of the image. */
     if (m->max_open && zoned_zones_nr_open(z) > m->max_open) {
