@@ -61,16 +61,14 @@ static void report_corruption(ZonedCheck *c, Error *err)
     c->result->corruptions++;
 }
 
-/* Sets zone @i to what can be said about it. */
-static void coroutine_fn repair_zone(ZonedCheck *c, uint32_t i, uint64_t end,
-                                     bool ext_valid)
+/* Sets zone @i to @entry, which is what can be said about it. */
+static void coroutine_fn repair_zone(ZonedCheck *c, uint32_t i,
+                                     const ZonedEntry *entry)
 {
     BDRVZonedState *s = c->bs->opaque;
-    bool conv = zoned_zone_is_conv(&s->header.geo, i);
 
     qemu_spin_lock(&s->lock);
-    zoned_zones_load(&s->zones, i, conv ? BLK_ZS_NOT_WP : BLK_ZS_FULL, end,
-                     ext_valid && !conv, false);
+    zoned_zones_load(&s->zones, i, 1, entry, false);
     zoned_zones_mark_dirty(&s->zones, i);
     qemu_spin_unlock(&s->lock);
 }
@@ -130,8 +128,7 @@ static void coroutine_fn check_zone(ZonedCheck *c, uint32_t i, uint64_t raw)
 
     if (!zoned_entry_decode(geo, i, raw, &entry, NULL)) {
         fault = ZONE_ENTRY_IMPOSSIBLE;
-        entry.end = zoned_zone_is_conv(geo, i) ? zoned_zone_limit(geo, i)
-                                               : possible_end(c, i);
+        entry.end = possible_end(c, i);
     } else if (entry_is_active(geo, i, &entry) && geo->max_active &&
                c->nr_active >= geo->max_active) {
         fault = ZONE_BEYOND_LIMIT;
@@ -145,7 +142,11 @@ static void coroutine_fn check_zone(ZonedCheck *c, uint32_t i, uint64_t raw)
     }
     c->result->corruptions++;
     if (c->fix) {
-        repair_zone(c, i, entry.end, entry.ext_valid);
+        entry.cond = BLK_ZS_FULL;
+        if (zoned_zone_is_conv(geo, i)) {
+            entry = zoned_entry_new(geo, i);
+        }
+        repair_zone(c, i, &entry);
         c->result->corruptions_fixed++;
     }
 }

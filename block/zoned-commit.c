@@ -195,37 +195,6 @@ static int64_t block_offset(const BDRVZonedState *s, uint32_t block)
            (int64_t)block * ZONED_TABLE_BLOCK;
 }
 
-/* The first zone of block @block. */
-static uint32_t first_zone(uint32_t block)
-{
-    return block * ZONED_ZONES_PER_BLOCK;
-}
-
-/* How many zones block @block has. */
-static uint32_t block_zones(const BDRVZonedState *s, uint32_t block)
-{
-    return MIN(ZONED_ZONES_PER_BLOCK,
-               s->header.geo.nr_zones - first_zone(block));
-}
-
-/* What is behind the @n entries of block @block: zones to come are EMPTY. */
-static void encode_spare(const BDRVZonedState *s, uint32_t block, uint32_t n,
-                         uint64_t *raw)
-{
-    const ZonedGeometry *geo = &s->header.geo;
-    uint32_t spare = s->zones.max_zones - first_zone(block);
-
-    memset(raw, 0, ZONED_TABLE_BLOCK);
-    for (uint32_t j = n; j < MIN(spare, ZONED_ZONES_PER_BLOCK); j++) {
-        uint32_t i = first_zone(block) + j;
-
-        raw[j] = zoned_entry_encode(geo, i, &(ZonedEntry) {
-            .cond = BLK_ZS_EMPTY,
-            .end = zoned_zone_start(geo, i),
-        });
-    }
-}
-
 /* The entry of zone @i, of what is in the file.  Called with the lock. */
 static uint64_t encode_zone(const BDRVZonedState *s, uint32_t i)
 {
@@ -238,15 +207,24 @@ static uint64_t encode_zone(const BDRVZonedState *s, uint32_t i)
     });
 }
 
-/* Block @block of the table as it is now.  Takes the lock. */
+/*
+ * Block @block of the table as it is now; zones to come are EMPTY.  Takes the
+ * lock.
+ */
 static void encode_block(BDRVZonedState *s, uint32_t block, uint64_t *raw)
 {
-    uint32_t n = block_zones(s, block);
+    const ZonedGeometry *geo = &s->header.geo;
+    uint32_t first = block * ZONED_ZONES_PER_BLOCK;
+    uint32_t n = MIN(s->zones.max_zones - first, ZONED_ZONES_PER_BLOCK);
 
-    encode_spare(s, block, n, raw);
+    memset(raw, 0, ZONED_TABLE_BLOCK);
     qemu_spin_lock(&s->lock);
     for (uint32_t j = 0; j < n; j++) {
-        raw[j] = encode_zone(s, first_zone(block) + j);
+        ZonedEntry new = zoned_entry_new(geo, first + j);
+
+        raw[j] = first + j < geo->nr_zones
+                 ? encode_zone(s, first + j)
+                 : zoned_entry_encode(geo, first + j, &new);
     }
     qemu_spin_unlock(&s->lock);
 }

@@ -278,14 +278,9 @@ static int coroutine_fn GRAPH_UNLOCKED write_table(BlockBackend *blk,
 
         for (uint64_t j = 0; j < bytes / ZONED_ENTRY_SIZE; j++) {
             uint64_t i = pos / ZONED_ENTRY_SIZE + j;
-            bool conv = i < geo->nr_conv;
+            ZonedEntry new = zoned_entry_new(geo, i);
 
-            raw[j] = i >= max_zones ? 0 :
-                zoned_entry_encode(geo, i, &(ZonedEntry) {
-                    .cond = conv ? BLK_ZS_NOT_WP : BLK_ZS_EMPTY,
-                    .end = conv ? zoned_zone_limit(geo, i)
-                                : zoned_zone_start(geo, i),
-                });
+            raw[j] = i < max_zones ? zoned_entry_encode(geo, i, &new) : 0;
         }
         ret = blk_co_pwrite(blk, h->table_offset + pos, bytes, raw, 0);
         if (ret < 0) {

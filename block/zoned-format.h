@@ -62,13 +62,6 @@ typedef struct ZonedHeader {
     uint32_t log_blocks;        /* its length, ZONED_LOG_BLOCK bytes each */
 } ZonedHeader;
 
-/* What an entry of the zone table says. */
-typedef struct ZonedEntry {
-    BlockZoneState cond;
-    uint64_t end;               /* byte of the device, see zoned_zones_end() */
-    bool ext_valid;             /* the descriptor extension has been set */
-} ZonedEntry;
-
 /*
  * Zones in a row with the same condition, each written up to the same byte of
  * its own: their ends are zone_size bytes apart.
@@ -165,7 +158,7 @@ uint32_t zoned_header_max_zones(const ZonedHeader *h);
 /* The least length of the file for header @h, in bytes. */
 uint64_t zoned_header_min_file_size(const ZonedHeader *h);
 
-/* The entry for zone @i. */
+/* The entry for zone @i, as it is in the image. */
 uint64_t zoned_entry_encode(const ZonedGeometry *geo, uint32_t i,
                             const ZonedEntry *entry);
 

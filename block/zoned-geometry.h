@@ -7,6 +7,7 @@
 #define BLOCK_ZONED_GEOMETRY_H
 
 #include "qemu/units.h"
+#include "block/block-common.h"
 
 /* Smallest unit of a write to a sequential zone, in bytes. */
 #define ZONED_WRITE_GRANULARITY 512
@@ -93,6 +94,21 @@ static inline uint64_t zoned_zone_capacity(const ZonedGeometry *g, uint32_t i)
 static inline uint64_t zoned_zone_cap_limit(const ZonedGeometry *g, uint32_t i)
 {
     return MIN(zoned_zone_start(g, i) + g->zone_capacity, g->size);
+}
+
+/* What an image says of a zone. */
+typedef struct ZonedEntry {
+    BlockZoneState cond;
+    uint64_t end;               /* byte of the device, see zoned_zones_end() */
+    bool ext_valid;             /* the descriptor extension has been set */
+} ZonedEntry;
+
+/* The entry of zone @i if nothing was ever written to it. */
+static inline ZonedEntry zoned_entry_new(const ZonedGeometry *g, uint32_t i)
+{
+    return zoned_zone_is_conv(g, i)
+           ? (ZonedEntry) { BLK_ZS_NOT_WP, zoned_zone_limit(g, i) }
+           : (ZonedEntry) { BLK_ZS_EMPTY, zoned_zone_start(g, i) };
 }
 
 /* The end of the conventional zones. */

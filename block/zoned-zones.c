@@ -80,12 +80,22 @@ static void note_change(ZonedZones *z, uint32_t i, uint32_t n)
     }
 }
 
-/* Sets the words of @n zones of the same length, see zoned_zones_load_run(). */
-static void set_words(ZonedZones *z, uint32_t i, uint32_t n,
-                      BlockZoneState cond, uint64_t end, bool ext_valid)
+/* What is known of zone @i. */
+static ZonedEntry entry_of(const ZonedZones *z, uint32_t i)
 {
-    uint64_t word = (uint64_t)cond << ZONED_COND_SHIFT | end |
-                    (ext_valid ? ZONED_EXT_VALID : 0);
+    return (ZonedEntry) {
+        .cond = zoned_zones_cond(z, i),
+        .end = zoned_zones_end(z, i),
+        .ext_valid = zoned_zones_ext_valid(z, i),
+    };
+}
+
+/* Sets the words of @n zones of the same length, see zoned_zones_load(). */
+static void set_words(ZonedZones *z, uint32_t i, uint32_t n,
+                      const ZonedEntry *e)
+{
+    uint64_t word = (uint64_t)e->cond << ZONED_COND_SHIFT | e->end |
+                    (e->ext_valid ? ZONED_EXT_VALID : 0);
     uint64_t zone_size = z->geo.zone_size;
     uint64_t *zones = &z->zone[i];
 
@@ -96,51 +106,42 @@ static void set_words(ZonedZones *z, uint32_t i, uint32_t n,
     }
 }
 
-/* Zones @i to @i + @n - 1, which had no condition yet, get @cond. */
+/* Zones @i to @i + @n - 1, which had no condition yet, get that of @e. */
 static void add_zones(ZonedZones *z, uint32_t i, uint32_t n,
-                      BlockZoneState cond, uint64_t end, bool ext_valid)
+                      const ZonedEntry *e)
 {
     z->nr_loaded = i + n;
-    z->nr[cond] += n;
-    set_words(z, i, n, cond, end, ext_valid);
-    for (uint32_t j = 0; z->lru && cond == BLK_ZS_IOPEN && j < n; j++) {
+    z->nr[e->cond] += n;
+    set_words(z, i, n, e);
+    for (uint32_t j = 0; z->lru && e->cond == BLK_ZS_IOPEN && j < n; j++) {
         QTAILQ_INSERT_TAIL(&z->implicit, &z->lru[i + j], next);
     }
 }
 
-/* Gives zone @i another condition; the one place where this is done. */
-static void set_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                     uint64_t end, bool ext_valid)
+/* Makes @e of zone @i; the one place where a zone gets another condition. */
+static void set_zone(ZonedZones *z, uint32_t i, const ZonedEntry *e)
 {
     BlockZoneState old = zoned_zones_cond(z, i);
 
-    if (z->lru && old == BLK_ZS_IOPEN && cond != BLK_ZS_IOPEN) {
+    if (z->lru && old == BLK_ZS_IOPEN && e->cond != BLK_ZS_IOPEN) {
         QTAILQ_REMOVE(&z->implicit, &z->lru[i], next);
     }
     z->nr[old]--;
-    z->nr[cond]++;
-    set_words(z, i, 1, cond, end, ext_valid);
-    if (z->lru && old != BLK_ZS_IOPEN && cond == BLK_ZS_IOPEN) {
+    z->nr[e->cond]++;
+    set_words(z, i, 1, e);
+    if (z->lru && old != BLK_ZS_IOPEN && e->cond == BLK_ZS_IOPEN) {
         QTAILQ_INSERT_TAIL(&z->implicit, &z->lru[i], next);
     }
 }
 
-/* The zone changes its condition for good: it has to be written back. */
-static void change_zone_and_ext(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                                uint64_t end, bool ext_valid)
+/* The zone changes for good: it has to be written back. */
+static void change_zone(ZonedZones *z, uint32_t i, const ZonedEntry *e)
 {
-    if (cond_is_active(zoned_zones_cond(z, i)) && !cond_is_active(cond)) {
+    if (cond_is_active(zoned_zones_cond(z, i)) && !cond_is_active(e->cond)) {
         z->nr_lingering++;
     }
-    set_zone(z, i, cond, end, ext_valid);
+    set_zone(z, i, e);
     zoned_zones_mark_dirty(z, i);
-}
-
-/* The same; its descriptor extension stays as it is. */
-static void change_zone(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                        uint64_t end)
-{
-    change_zone_and_ext(z, i, cond, end, zoned_zones_ext_valid(z, i));
 }
 
 bool zoned_zones_init(ZonedZones *z, const ZonedGeometry *geo,
@@ -225,18 +226,20 @@ uint32_t zoned_zones_take_dirty(ZonedZones *z, uint32_t first, uint32_t last,
 void zoned_zones_add(ZonedZones *z, uint32_t n)
 {
     uint32_t i = z->nr_loaded;
+    ZonedEntry e = { BLK_ZS_EMPTY, zoned_zone_start(&z->geo, i) };
 
     assert(n <= z->max_zones - i);
-    add_zones(z, i, n, BLK_ZS_EMPTY, zoned_zone_start(&z->geo, i), false);
+    add_zones(z, i, n, &e);
 }
 
 void zoned_zones_drop(ZonedZones *z, uint32_t n)
 {
     uint32_t i = z->nr_loaded - n;
+    ZonedEntry e = { BLK_ZS_OFFLINE, zoned_zone_start(&z->geo, i) };
 
     z->nr_loaded = i;
     z->nr[BLK_ZS_EMPTY] -= n;
-    set_words(z, i, n, BLK_ZS_OFFLINE, zoned_zone_start(&z->geo, i), false);
+    set_words(z, i, n, &e);
 }
 
 void zoned_zones_resize(ZonedZones *z, const ZonedGeometry *geo)
@@ -293,11 +296,11 @@ void zoned_zones_free_lingering(ZonedZones *z, uint32_t n)
 void zoned_zones_begin_load(ZonedZones *z)
 {
     for (uint32_t i = 0; zoned_zones_nr_open(z) > 0; i++) {
-        BlockZoneState cond = zoned_zones_cond(z, i);
+        ZonedEntry e = entry_of(z, i);
 
-        if (cond == BLK_ZS_IOPEN || cond == BLK_ZS_EOPEN) {
-            set_zone(z, i, BLK_ZS_CLOSED, zoned_zones_end(z, i),
-                     zoned_zones_ext_valid(z, i));
+        if (e.cond == BLK_ZS_IOPEN || e.cond == BLK_ZS_EOPEN) {
+            e.cond = BLK_ZS_CLOSED;
+            set_zone(z, i, &e);
         }
     }
     hbitmap_reset_all(z->dirty);
@@ -305,73 +308,56 @@ void zoned_zones_begin_load(ZonedZones *z)
     z->nr_lingering = 0;
 }
 
-/* What zone @i, written up to @end, is when it is closed: CLOSED or EMPTY */
+/* What zone @i with @e is when it is closed: EMPTY without data or extension */
 static BlockZoneState closed_cond(const ZonedZones *z, uint32_t i,
-                                  uint64_t end, bool ext_valid)
+                                  const ZonedEntry *e)
 {
-    return end == zoned_zone_start(&z->geo, i) && !ext_valid
+    return e->end == zoned_zone_start(&z->geo, i) && !e->ext_valid
            ? BLK_ZS_EMPTY : BLK_ZS_CLOSED;
 }
 
 /* What may have to be closed, or had another condition before */
-static void load_any(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                     uint64_t end, bool ext_valid, bool keep_open)
+static void load_any(ZonedZones *z, uint32_t i, ZonedEntry e, bool keep_open)
 {
-    if (cond == BLK_ZS_IOPEN || cond == BLK_ZS_EOPEN) {
+    if (e.cond == BLK_ZS_IOPEN || e.cond == BLK_ZS_EOPEN) {
         bool room = !z->geo.max_open ||
                     zoned_zones_nr_open(z) < z->geo.max_open;
 
         if (!keep_open || !room) {
-            cond = BLK_ZS_CLOSED;
+            e.cond = BLK_ZS_CLOSED;
         }
     }
-    if (cond == BLK_ZS_CLOSED) {
-        cond = closed_cond(z, i, end, ext_valid);
+    if (e.cond == BLK_ZS_CLOSED) {
+        e.cond = closed_cond(z, i, &e);
     }
     if (i >= z->nr_loaded) {
-        add_zones(z, i, 1, cond, end, ext_valid);
+        add_zones(z, i, 1, &e);
     } else {
-        set_zone(z, i, cond, end, ext_valid);
+        set_zone(z, i, &e);
     }
 }
 
-void zoned_zones_load_run(ZonedZones *z, uint32_t i, uint32_t n,
-                          BlockZoneState cond, uint64_t end, bool ext_valid,
-                          bool keep_open)
+void zoned_zones_load(ZonedZones *z, uint32_t i, uint32_t n,
+                      const ZonedEntry *entry, bool keep_open)
 {
-    if (i >= z->nr_loaded && !cond_is_active(cond)) {
-        add_zones(z, i, n, cond, end, ext_valid);
+    ZonedEntry e = *entry;
+
+    if (i >= z->nr_loaded && !cond_is_active(e.cond)) {
+        add_zones(z, i, n, &e);
         return;
     }
-    for (uint32_t j = 0; j < n; j++) {
-        load_any(z, i + j, cond, end + j * z->geo.zone_size, ext_valid,
-                 keep_open);
-    }
-}
-
-void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                      uint64_t end, bool ext_valid, bool keep_open)
-{
-    zoned_zones_load_run(z, i, 1, cond, end, ext_valid, keep_open);
-}
-
-void zoned_zones_load_new(ZonedZones *z, uint32_t i)
-{
-    if (zoned_zone_is_conv(&z->geo, i)) {
-        zoned_zones_load(z, i, BLK_ZS_NOT_WP, zoned_zone_limit(&z->geo, i),
-                         false, false);
-    } else {
-        zoned_zones_load(z, i, BLK_ZS_EMPTY, zoned_zone_start(&z->geo, i),
-                         false, false);
+    for (; n > 0; n--, i++, e.end += z->geo.zone_size) {
+        load_any(z, i, e, keep_open);
     }
 }
 
 /* Closes open zone @i. */
 static void close_zone(ZonedZones *z, uint32_t i)
 {
-    uint64_t end = zoned_zones_end(z, i);
+    ZonedEntry e = entry_of(z, i);
 
-    change_zone(z, i, closed_cond(z, i, end, zoned_zones_ext_valid(z, i)), end);
+    e.cond = closed_cond(z, i, &e);
+    change_zone(z, i, &e);
 }
 
 bool zoned_zones_need_commit(const ZonedZones *z)
@@ -442,12 +428,13 @@ static void advance_wp(ZonedZones *z, uint32_t i, BlockZoneState cond,
 static __attribute__((noinline)) int open_for_write(ZonedZones *z, uint32_t i,
                                                     uint64_t end)
 {
+    ZonedEntry e = { BLK_ZS_IOPEN, end, zoned_zones_ext_valid(z, i) };
     int ret = take_resources(z, i);
 
     if (ret < 0) {
         return ret;
     }
-    change_zone(z, i, BLK_ZS_IOPEN, end);
+    change_zone(z, i, &e);
     return 1;
 }
 
@@ -501,48 +488,50 @@ int zoned_zones_begin_write(ZonedZones *z, uint32_t i, uint64_t offset,
 
 void zoned_zones_fill(ZonedZones *z, uint32_t i)
 {
-    change_zone(z, i, BLK_ZS_FULL, zoned_zone_cap_limit(&z->geo, i));
+    ZonedEntry e = entry_of(z, i);
+
+    e.cond = BLK_ZS_FULL;
+    change_zone(z, i, &e);
 }
 
 void zoned_zones_rollback(ZonedZones *z, uint32_t i, uint64_t end, bool opened)
 {
-    BlockZoneState cond = zoned_zones_cond(z, i);
+    ZonedEntry e = entry_of(z, i);
 
-    assert(cond_is_active(cond) && end <= zoned_zones_end(z, i));
-    if ((cond == BLK_ZS_IOPEN && opened) || cond == BLK_ZS_CLOSED) {
+    assert(cond_is_active(e.cond) && end <= e.end);
+    e.end = end;
+    if ((e.cond == BLK_ZS_IOPEN && opened) || e.cond == BLK_ZS_CLOSED) {
         /* EMPTY if it was, or would have been if it was closed without them. */
-        cond = closed_cond(z, i, end, zoned_zones_ext_valid(z, i));
+        e.cond = closed_cond(z, i, &e);
     }
-    change_zone(z, i, cond, end);
+    change_zone(z, i, &e);
 }
 
 /* Applies @op to zone @i, which has a condition that it changes. */
 static int apply_op(ZonedZones *z, BlockZoneOp op, uint32_t i)
 {
-    uint64_t end = zoned_zones_end(z, i);
-    bool filled = end == zoned_zone_cap_limit(&z->geo, i);
-    bool ext_valid = zoned_zones_ext_valid(z, i);
-    BlockZoneState cond = op_rules[op].result;
+    ZonedEntry e = entry_of(z, i);
+    bool filled = e.end == zoned_zone_cap_limit(&z->geo, i);
     int ret = 0;
 
+    e.cond = op_rules[op].result;
     if (op == BLK_ZO_RESET) {
-        end = zoned_zone_start(&z->geo, i);
-        ext_valid = false;
+        e = zoned_entry_new(&z->geo, i);
     } else if (op == BLK_ZO_RESTORE && filled) {
-        cond = BLK_ZS_FULL;
-    } else if (cond == BLK_ZS_CLOSED) {
-        cond = closed_cond(z, i, end, ext_valid);
+        e.cond = BLK_ZS_FULL;
+    } else if (e.cond == BLK_ZS_CLOSED) {
+        e.cond = closed_cond(z, i, &e);
     }
 
     if (op == BLK_ZO_OPEN && zoned_zones_cond(z, i) != BLK_ZS_IOPEN) {
         ret = take_resources(z, i);
-    } else if (op == BLK_ZO_RESTORE && cond == BLK_ZS_CLOSED) {
+    } else if (op == BLK_ZO_RESTORE && e.cond == BLK_ZS_CLOSED) {
         ret = check_active_resource(z, i);
     }
     if (ret < 0) {
         return ret;
     }
-    change_zone_and_ext(z, i, cond, end, ext_valid);
+    change_zone(z, i, &e);
     return 1;
 }
 
@@ -582,10 +571,11 @@ int zoned_zones_may_extend(const ZonedZones *z, uint32_t i)
 
 int zoned_zones_extend(ZonedZones *z, uint32_t i)
 {
+    ZonedEntry e = { BLK_ZS_CLOSED, zoned_zone_start(&z->geo, i), true };
     int ret = zoned_zones_may_extend(z, i);
 
     if (ret == 0) {
-        change_zone_and_ext(z, i, BLK_ZS_CLOSED, zoned_zones_end(z, i), true);
+        change_zone(z, i, &e);
     }
     return ret;
 }

@@ -120,26 +120,14 @@ void zoned_zones_destroy(ZonedZones *z);
 void zoned_zones_begin_load(ZonedZones *z);
 
 /*
- * Sets zone @i to what is in an image: condition @cond, written up to byte @end
- * of the device, with or without a valid descriptor extension (validated by the
- * caller).  With @keep_open false, an open zone becomes CLOSED, or EMPTY if
- * nothing was written or set, as after a power cycle; else it stays open as
- * long as there are resources.
+ * Sets zone @i to what is in an image, @entry (validated by the caller), and
+ * the @n - 1 zones behind it, which are of the same length, to the same: their
+ * ends are zone_size bytes apart.  With @keep_open false, an open zone becomes
+ * CLOSED, or EMPTY if nothing was written or set, as after a power cycle; else
+ * it stays open as long as there are resources.
  */
-void zoned_zones_load(ZonedZones *z, uint32_t i, BlockZoneState cond,
-                      uint64_t end, bool ext_valid, bool keep_open);
-
-/*
- * The same for @n zones from zone @i, of the same length and written up to the
- * same byte of their own: @end is that of the first, the others are zone_size
- * bytes apart.
- */
-void zoned_zones_load_run(ZonedZones *z, uint32_t i, uint32_t n,
-                          BlockZoneState cond, uint64_t end, bool ext_valid,
-                          bool keep_open);
-
-/* The same for a zone that nothing was ever written to. */
-void zoned_zones_load_new(ZonedZones *z, uint32_t i);
+void zoned_zones_load(ZonedZones *z, uint32_t i, uint32_t n,
+                      const ZonedEntry *entry, bool keep_open);
 
 /*
  * Prepares @n EMPTY zones behind those that there are.  They belong to the

@@ -227,8 +227,7 @@ static int load_run(BlockDriverState *bs, uint32_t first,
                    first + run->nr_zones - 1, s->header.data_offset + end);
         return -EINVAL;
     }
-    zoned_zones_load_run(&s->zones, first, run->nr_zones, entry->cond,
-                         entry->end, entry->ext_valid, keep_open);
+    zoned_zones_load(&s->zones, first, run->nr_zones, entry, keep_open);
     return 0;
 }
 
@@ -255,13 +254,14 @@ static int load_table(BlockDriverState *bs, uint32_t n, const uint64_t *raw,
             done += runs[j].nr_zones;
         }
         if (done < limit) {
+            ZonedEntry entry = zoned_entry_new(geo, done);
+
             if (!(bs->open_flags & BDRV_O_CHECK)) {
-                zoned_entry_decode(geo, done, raw[done], &runs[0].entry, errp);
+                zoned_entry_decode(geo, done, raw[done], &entry, errp);
                 return -EINVAL;
             }
             /* zoned_co_check() reads it again, and nobody else uses the node */
-            zoned_zones_load_new(&s->zones, done);
-            done++;
+            zoned_zones_load(&s->zones, done++, 1, &entry, false);
         }
     }
     return 0;

@@ -322,9 +322,8 @@ static void step_reopen(Model *m)
         }
 
         if (!zone->conventional) {
-            zoned_zones_load(&m->device->z, i, zone->cond,
-                             zone->start + zone->written, zone->extended,
-                             keep_open);
+            load(m->device, i, zone->cond, zone->written, zone->extended,
+                 keep_open);
             model_note_change(m, i);
         }
 

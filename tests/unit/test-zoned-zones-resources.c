@@ -367,8 +367,7 @@ static void check_load_ext(BlockZoneState cond, uint64_t written,
     for (uint32_t limit = 0; limit < 3; limit++) {
         g_autoptr(Device) d = device_with_limits(limit, limit);
 
-        zoned_zones_load(&d->z, 2, cond, 2 * ZONE_SIZE + written, ext_valid,
-                         keep_open);
+        load(d, 2, cond, written, ext_valid, keep_open);
         check_zone(d, 2, expected, written);
         g_assert_cmpint(zoned_zones_ext_valid(&d->z, 2), ==, ext_valid);
         g_assert_cmpuint(zoned_zones_nr_active(&d->z), ==, is_active(expected));
@@ -445,7 +444,11 @@ static void check_load_run(BlockZoneState cond, uint64_t written,
                                  2, 4);
     g_autoptr(Device) one = device_new(&geo);
     g_autoptr(Device) run = device_new(&geo);
-    uint64_t end = 2 * ZONE_SIZE + written;
+    ZonedEntry entry = {
+        .cond = cond,
+        .end = 2 * ZONE_SIZE + written,
+        .ext_valid = ext_valid,
+    };
 
     if (!again) {
         zoned_zones_destroy(&one->z);
@@ -453,18 +456,17 @@ static void check_load_run(BlockZoneState cond, uint64_t written,
         g_assert_true(zoned_zones_init(&one->z, &geo, geo.nr_zones));
         g_assert_true(zoned_zones_init(&run->z, &geo, geo.nr_zones));
         for (uint32_t i = 0; i < 2; i++) {
-            zoned_zones_load_new(&one->z, i);
-            zoned_zones_load_new(&run->z, i);
+            load_new(one, i);
+            load_new(run, i);
         }
     }
     for (uint32_t j = 0; j < 3; j++) {
-        zoned_zones_load(&one->z, 2 + j, cond, end + j * ZONE_SIZE, ext_valid,
-                         keep_open);
+        load(one, 2 + j, cond, written, ext_valid, keep_open);
     }
-    zoned_zones_load_run(&run->z, 2, 3, cond, end, ext_valid, keep_open);
+    zoned_zones_load(&run->z, 2, 3, &entry, keep_open);
     g_assert_cmpuint(run->z.nr_loaded, ==, one->z.nr_loaded);
-    zoned_zones_load_new(&one->z, 5);
-    zoned_zones_load_new(&run->z, 5);
+    load_new(one, 5);
+    load_new(run, 5);
 
     g_assert_cmpmem(run->z.zone, NR_ZONES * sizeof(uint64_t), one->z.zone,
                     NR_ZONES * sizeof(uint64_t));
@@ -501,10 +503,10 @@ static void test_load_keep_open(void)
 {
     g_autoptr(Device) d = device_with_limits(2, 0);
 
-    zoned_zones_load(&d->z, 1, EOPEN, ZONE_SIZE, false, true);
-    zoned_zones_load(&d->z, 2, IOPEN, 2 * ZONE_SIZE + SECTOR, false, true);
-    zoned_zones_load(&d->z, 3, IOPEN, 3 * ZONE_SIZE + SECTOR, false, true);
-    zoned_zones_load(&d->z, 4, EOPEN, 4 * ZONE_SIZE, false, true);
+    load(d, 1, EOPEN, 0, false, true);
+    load(d, 2, IOPEN, SECTOR, false, true);
+    load(d, 3, IOPEN, SECTOR, false, true);
+    load(d, 4, EOPEN, 0, false, true);
     check_zone(d, 1, EOPEN, 0);
     check_zone(d, 2, IOPEN, SECTOR);
     check_zone(d, 3, CLOSED, SECTOR);
@@ -525,11 +527,11 @@ static void test_load_again(void)
     for (int n = 0; n < 2; n++) {
         zoned_zones_begin_load(&d->z);
         g_assert_cmpuint(nr_dirty(d), ==, 0);
-        zoned_zones_load(&d->z, 1, EOPEN, ZONE_SIZE, false, true);
-        zoned_zones_load(&d->z, 2, EMPTY, 2 * ZONE_SIZE, false, true);
-        zoned_zones_load(&d->z, 3, FULL, 3 * ZONE_SIZE, false, true);
-        zoned_zones_load(&d->z, 4, EMPTY, 4 * ZONE_SIZE, false, true);
-        zoned_zones_load(&d->z, 5, IOPEN, 5 * ZONE_SIZE + SECTOR, false, true);
+        load(d, 1, EOPEN, 0, false, true);
+        load(d, 2, EMPTY, 0, false, true);
+        load(d, 3, FULL, 0, false, true);
+        load(d, 4, EMPTY, 0, false, true);
+        load(d, 5, IOPEN, SECTOR, false, true);
         check_zone(d, 1, EOPEN, 0);
         check_zone(d, 4, EMPTY, 0);
         check_zone(d, 5, IOPEN, SECTOR);
@@ -682,7 +684,7 @@ static void test_generation(void)
     g_assert_cmpuint(zoned_zones_end_generation(&d->z), ==, 4);
     zoned_zones_begin_load(&d->z);
     for (uint32_t i = 0; i < 3 * n; i++) {
-        zoned_zones_load_new(&d->z, i);
+        load_new(d, i);
     }
     for (uint32_t bit = 0; bit < 3; bit++) {
         g_assert_cmpuint(zoned_zones_last_change(&d->z, bit), ==, 5);
@@ -699,7 +701,7 @@ static Device *growing_device(uint32_t n, uint32_t max_open)
     g_assert_true(zoned_zones_init(&d->z, &geo, max_zones));
     zoned_zones_begin_load(&d->z);
     for (uint32_t i = 0; i < n; i++) {
-        zoned_zones_load_new(&d->z, i);
+        load_new(d, i);
     }
     commit(d);
     return d;

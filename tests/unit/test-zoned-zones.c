@@ -393,8 +393,7 @@ static void test_fill_closed(void)
 static void put_extended(Device *d, uint32_t i, BlockZoneState cond,
                          uint64_t written)
 {
-    zoned_zones_load(&d->z, i, cond, i * d->z.geo.zone_size + written, true,
-                     true);
+    load(d, i, cond, written, true, true);
     g_assert_cmpint(zoned_zones_cond(&d->z, i), ==, cond);
 }
 

@@ -15,7 +15,7 @@ Device *device_new(const ZonedGeometry *geo)
 
     g_assert_true(zoned_zones_init(&d->z, geo, geo->nr_zones));
     for (uint32_t i = 0; i < geo->nr_zones; i++) {
-        zoned_zones_load_new(&d->z, i);
+        load_new(d, i);
     }
     return d;
 }

@@ -75,6 +75,27 @@ static inline void commit(Device *d)
     d->z.nr_lingering = 0;
 }
 
+/* The image says that zone @i has @written bytes, and that it is @cond. */
+static inline void load(Device *d, uint32_t i, BlockZoneState cond,
+                        uint64_t written, bool ext_valid, bool keep_open)
+{
+    ZonedEntry entry = {
+        .cond = cond,
+        .end = i * d->z.geo.zone_size + written,
+        .ext_valid = ext_valid,
+    };
+
+    zoned_zones_load(&d->z, i, 1, &entry, keep_open);
+}
+
+/* It says that nothing was written to it. */
+static inline void load_new(Device *d, uint32_t i)
+{
+    ZonedEntry entry = zoned_entry_new(&d->z.geo, i);
+
+    zoned_zones_load(&d->z, i, 1, &entry, false);
+}
+
 /* Zones that are dirty. */
 static inline uint32_t nr_dirty(const Device *d)
 {
@@ -85,8 +106,7 @@ static inline uint32_t nr_dirty(const Device *d)
 static inline void put(Device *d, uint32_t i, BlockZoneState cond,
                        uint64_t written)
 {
-    zoned_zones_load(&d->z, i, cond, i * d->z.geo.zone_size + written, false,
-                     true);
+    load(d, i, cond, written, false, true);
     g_assert_cmpint(zoned_zones_cond(&d->z, i), ==, cond);
 }
 
