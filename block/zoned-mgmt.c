@@ -23,12 +23,6 @@
 /* ...and lets others run in its thread after so many. */
 #define ZONES_PER_TURN (64 * KiB)
 
-/* A run of zones that a reset has emptied, in bytes of the device. */
-typedef struct ZonedRun {
-    uint64_t start;
-    uint64_t end;
-} ZonedRun;
-
 /* An operation on zones. */
 typedef struct Mgmt {
     BlockZoneOp op;
@@ -36,29 +30,14 @@ typedef struct Mgmt {
     ZonedExclusion ex;
     uint32_t next;              /* the zone that comes next */
     bool durable;               /* the result is to be made durable */
-    GArray *emptied;            /* zones that a reset has emptied: ZonedRun */
-    ZonedRun news;              /* from the first zone to tell of to the last */
-    BlockZoneState cond;        /* of the first; only there if news.end is */
+    unsigned long *emptied;     /* a bit for each zone, from @ex.first on... */
+    bool has_emptied;           /* ...that a reset has emptied; if there are */
+
+    /* From the first zone to tell of to the last, in bytes; if @news_end */
+    uint64_t news_start;
+    uint64_t news_end;
+    BlockZoneState cond;        /* of the first */
 } Mgmt;
-
-/* Adds zone @i to @runs, whose zones all come before it. */
-static void add_zone_to_runs(const ZonedGeometry *geo, GArray *runs, uint32_t i)
-{
-    ZonedRun run = {
-        .start = zoned_zone_start(geo, i),
-        .end = zoned_zone_limit(geo, i),
-    };
-
-    if (runs->len > 0) {
-        ZonedRun *last = &g_array_index(runs, ZonedRun, runs->len - 1);
-
-        if (last->end == run.start) {
-            last->end = run.end;
-            return;
-        }
-    }
-    g_array_append_val(runs, run);
-}
 
 /*
  * Is there something to make durable when @op on zone @i has succeeded?  After
@@ -84,7 +63,7 @@ static bool mgmt_is_durable(const ZonedZones *z, BlockZoneOp op, uint32_t i)
  */
 static bool is_undiscarded(const BDRVZonedState *s, uint32_t i)
 {
-    return s->undiscarded && test_bit(i, s->undiscarded) &&
+    return hbitmap_get(s->undiscarded, i) &&
            zoned_zones_cond(&s->zones, i) == BLK_ZS_EMPTY;
 }
 
@@ -105,25 +84,25 @@ static bool is_news(BlockZoneOp op)
 /* There may be many zones that @m has changed: they are told of as one run. */
 static void note_news(const BDRVZonedState *s, Mgmt *m, uint32_t i)
 {
-    if (m->news.end == 0) {
-        m->news.start = zoned_zone_start(&s->header.geo, i);
+    if (m->news_end == 0) {
+        m->news_start = zoned_zone_start(&s->header.geo, i);
         m->cond = zoned_zones_cond(&s->zones, i);
     }
-    m->news.end = zoned_zone_limit(&s->header.geo, i);
+    m->news_end = zoned_zone_limit(&s->header.geo, i);
 }
 
 /* Even if it could not be made durable: zones are as a report shows them. */
 static void tell_news(BlockDriverState *bs, const Mgmt *m)
 {
-    if (m->news.end > 0) {
-        bdrv_zone_changed(bs, m->news.start, m->news.end - m->news.start,
+    if (m->news_end > 0) {
+        bdrv_zone_changed(bs, m->news_start, m->news_end - m->news_start,
                           m->cond, m->op == BLK_ZO_OFFLINE);
     }
 }
 
 /*
- * Applies @m to its next zone.  Returns 1 if a reset has emptied it, 0 if not,
- * or a negative errno.  Called with the lock.
+ * Applies @m to its next zone.  Returns 0 or a negative errno.  Called with the
+ * lock.
  */
 static int mgmt_zone(BDRVZonedState *s, Mgmt *m)
 {
@@ -148,7 +127,11 @@ static int mgmt_zone(BDRVZonedState *s, Mgmt *m)
     if (ret > 0 && is_news(m->op)) {
         note_news(s, m, i);
     }
-    return m->op == BLK_ZO_RESET && (ret > 0 || is_undiscarded(s, i));
+    if (m->op == BLK_ZO_RESET && (ret > 0 || is_undiscarded(s, i))) {
+        set_bit(i - m->ex.first, m->emptied);
+        m->has_emptied = true;
+    }
+    return 0;
 }
 
 /*
@@ -157,27 +140,15 @@ static int mgmt_zone(BDRVZonedState *s, Mgmt *m)
  */
 static int mgmt_some_zones(BDRVZonedState *s, Mgmt *m)
 {
-    DECLARE_BITMAP(emptied, ZONES_PER_LOCK) = {};
-    uint32_t first = m->next;
-    uint32_t n = MIN(m->ex.last - first + 1, ZONES_PER_LOCK);
+    uint32_t n = MIN(m->ex.last - m->next + 1, ZONES_PER_LOCK);
     int ret = 0;
 
     qemu_spin_lock(&s->lock);
-    for (; m->next < first + n; m->next++) {
-        ret = mgmt_zone(s, m);
-        if (ret < 0) {
-            break;
-        } else if (ret > 0) {
-            set_bit(m->next - first, emptied);
-        }
+    while (n-- > 0 && (ret = mgmt_zone(s, m)) == 0) {
+        m->next++;
     }
     qemu_spin_unlock(&s->lock);
-
-    for (uint32_t j = find_first_bit(emptied, n); j < n;
-         j = find_next_bit(emptied, n, j + 1)) {
-        add_zone_to_runs(&s->header.geo, m->emptied, first + j);
-    }
-    return MIN(ret, 0);
+    return ret;
 }
 
 /* Is there nothing that @m, on all zones, applies to?  Takes the lock. */
@@ -187,7 +158,7 @@ static bool mgmt_has_no_zone(BDRVZonedState *s, const Mgmt *m)
 
     qemu_spin_lock(&s->lock);
     none = zoned_zones_nr_affected(&s->zones, m->op) == 0 &&
-           !(m->op == BLK_ZO_RESET && s->undiscarded);
+           !(m->op == BLK_ZO_RESET && !hbitmap_empty(s->undiscarded));
     qemu_spin_unlock(&s->lock);
     return none;
 }
@@ -276,59 +247,30 @@ static int coroutine_fn GRAPH_RDLOCK mgmt_exclusion(BlockDriverState *bs,
 }
 
 /*
- * The zones of @runs are empty, and durably so: gives their space back.  What
- * the file does with a discard does not matter, as it is not read again.
+ * Zones @first to @last were emptied.  If that is durable, gives their space
+ * back, else notes that it is to be given back later.  What the file does with
+ * a discard does not matter, as it is not read again.  Takes the lock.
  */
-static void coroutine_fn GRAPH_RDLOCK discard_runs(BlockDriverState *bs,
-                                                   const GArray *runs)
+static void coroutine_fn GRAPH_RDLOCK
+discard_zones(BlockDriverState *bs, uint32_t first, uint32_t last, bool durable)
 {
     BDRVZonedState *s = bs->opaque;
+    uint64_t start = zoned_zone_start(&s->header.geo, first);
+    int64_t bytes = zoned_zone_limit(&s->header.geo, last) - start;
 
-    for (guint j = 0; j < runs->len; j++) {
-        const ZonedRun *run = &g_array_index(runs, ZonedRun, j);
-        int64_t bytes = run->end - run->start;
-        int ret = bdrv_co_pdiscard(bs->file, zoned_file_offset(s, run->start),
+    if (durable) {
+        int ret = bdrv_co_pdiscard(bs->file, zoned_file_offset(s, start),
                                    bytes);
 
-        trace_zoned_discard(bs, run->start, bytes, ret);
-    }
-}
-
-/*
- * Notes whether the space of the zones of @runs is to be given back later.
- * Takes the lock.
- */
-static void set_undiscarded(BDRVZonedState *s, const GArray *runs, bool later)
-{
-    const ZonedGeometry *geo = &s->header.geo;
-    unsigned long *new = NULL;
-
-    if (later && !s->undiscarded) {
-        /* Without memory for it, the space is lost until they are written. */
-        new = bitmap_try_new(s->zones.max_zones);
+        trace_zoned_discard(bs, start, bytes, ret);
     }
     qemu_spin_lock(&s->lock);
-    if (!s->undiscarded) {
-        s->undiscarded = g_steal_pointer(&new);
-    }
-    for (guint j = 0; s->undiscarded && j < runs->len; j++) {
-        const ZonedRun *run = &g_array_index(runs, ZonedRun, j);
-        uint32_t first = zoned_zone_index(geo, run->start);
-        uint32_t n = zoned_zone_index(geo, run->end - 1) - first + 1;
-
-        if (later) {
-            bitmap_set(s->undiscarded, first, n);
-        } else {
-            bitmap_clear(s->undiscarded, first, n);
-        }
-        if (j % ZONES_PER_LOCK == ZONES_PER_LOCK - 1) {
-            /* There may be many. */
-            qemu_spin_unlock(&s->lock);
-            qemu_spin_lock(&s->lock);
-        }
+    if (!durable) {
+        hbitmap_set(s->undiscarded, first, last - first + 1);
+    } else if (!hbitmap_empty(s->undiscarded)) {
+        hbitmap_reset(s->undiscarded, first, last - first + 1);
     }
     qemu_spin_unlock(&s->lock);
-    g_free(new);
 }
 
 /*
@@ -339,6 +281,8 @@ static int coroutine_fn GRAPH_RDLOCK commit_reset(BlockDriverState *bs,
                                                   const Mgmt *m)
 {
     BDRVZonedState *s = bs->opaque;
+    uint32_t n = m->ex.last - m->ex.first + 1;
+    uint32_t i, end;
     int ret;
 
     /* The zone that has refused it may have failed by that. */
@@ -347,10 +291,12 @@ static int coroutine_fn GRAPH_RDLOCK commit_reset(BlockDriverState *bs,
         qemu_spin_lock(&s->lock);
         zoned_commit_doubt(&s->commit);
         qemu_spin_unlock(&s->lock);
-    } else {
-        discard_runs(bs, m->emptied);
     }
-    set_undiscarded(s, m->emptied, ret < 0);
+    for (i = find_first_bit(m->emptied, n); i < n;
+         i = find_next_bit(m->emptied, n, end)) {
+        end = find_next_zero_bit(m->emptied, n, i);
+        discard_zones(bs, m->ex.first + i, m->ex.first + end - 1, ret == 0);
+    }
     return ret;
 }
 
@@ -361,7 +307,7 @@ static int coroutine_fn GRAPH_RDLOCK commit_mgmt(BlockDriverState *bs,
     if (!m->durable) {
         return 0;
     }
-    return m->emptied->len > 0 ? commit_reset(bs, m) : zoned_co_commit(bs);
+    return m->has_emptied ? commit_reset(bs, m) : zoned_co_commit(bs);
 }
 
 /* Can a zone not be written any more from where it is, when @op is done? */
@@ -406,7 +352,7 @@ int coroutine_fn zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op,
     m.ex.first = m.next = zoned_zone_index(geo, offset);
     m.ex.last = zoned_zone_index(geo, offset + len - 1);
     m.ex.drain = ends_writes(op);
-    m.emptied = g_array_new(false, false, sizeof(ZonedRun));
+    m.emptied = bitmap_new(m.ex.last - m.ex.first + 1);
 
     zoned_exclusion_begin(bs, &m.ex);
     /* The device may have become smaller while we waited. */
@@ -416,7 +362,7 @@ int coroutine_fn zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op,
 
     trace_zoned_mgmt(bs, op, m.ex.first, m.ex.last, ret, commit_ret);
     tell_news(bs, &m);
-    g_array_free(m.emptied, true);
+    g_free(m.emptied);
     return commit_ret < 0 ? commit_ret : ret;
 }
 

@@ -275,8 +275,8 @@ static void distrust_image(BlockDriverState *bs)
 {
     BDRVZonedState *s = bs->opaque;
 
-    g_clear_pointer(&s->undiscarded, g_free);
     qemu_spin_lock(&s->lock);
+    hbitmap_reset_all(s->undiscarded);
     zoned_sums_init(&s->sums);
     if (!(bs->open_flags & BDRV_O_CHECK)) {
         zoned_commit_take_over(s);
@@ -331,7 +331,7 @@ static void zoned_free(BlockDriverState *bs)
     BDRVZonedState *s = bs->opaque;
 
     zoned_inflight_destroy(&s->inflight);
-    g_clear_pointer(&s->undiscarded, g_free);
+    g_clear_pointer(&s->undiscarded, hbitmap_free);
     zoned_commit_destroy(&s->commit);
     zoned_zones_destroy(&s->zones);
 }
@@ -355,6 +355,7 @@ static int zoned_alloc(BlockDriverState *bs, Error **errp)
 
     zoned_inflight_init(&s->inflight);
     zoned_commit_init(&s->commit, max_zones);
+    s->undiscarded = hbitmap_alloc(max_zones, 0);
     if (!zoned_zones_init(&s->zones, geo, max_zones)) {
         error_setg(errp, "Not enough memory for %u zones", geo->nr_zones);
         zoned_free(bs);

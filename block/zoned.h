@@ -248,9 +248,9 @@ struct BDRVZonedState {
 
     /*
      * Zones that a reset has emptied, but could not make so durably: their
-     * blocks in the file were not given back.  NULL as long as there were none.
+     * blocks in the file were not given back.
      */
-    unsigned long *undiscarded;
+    HBitmap *undiscarded;
 };
 
 /* Where byte @offset of the device is in the file. */
