@@ -67,26 +67,26 @@ static bool is_undiscarded(const BDRVZonedState *s, uint32_t i)
            zoned_zones_cond(&s->zones, i) == BLK_ZS_EMPTY;
 }
 
-/* Does who watches the disk want to hear of a zone that @op has changed? */
-static bool is_news(BlockZoneOp op)
+static bool has_failed(BlockZoneState cond)
 {
-    switch (op) {
-    case BLK_ZO_OFFLINE:
-    case BLK_ZO_MAKE_RDONLY:
-    case BLK_ZO_MAKE_OFFLINE:
-    case BLK_ZO_RESTORE:
-        return true;
-    default:
-        return false;
-    }
+    return cond == BLK_ZS_RDONLY || cond == BLK_ZS_OFFLINE;
 }
 
-/* There may be many zones that @m has changed: they are told of as one run. */
-static void note_news(const BDRVZonedState *s, Mgmt *m, uint32_t i)
+/*
+ * Zone @i was @old: who watches the disk wants to hear of it if it has failed
+ * or was restored.  There may be many: they are told of as one run.
+ */
+static void note_news(const BDRVZonedState *s, Mgmt *m, uint32_t i,
+                      BlockZoneState old)
 {
+    BlockZoneState cond = zoned_zones_cond(&s->zones, i);
+
+    if (cond == old || (!has_failed(cond) && !has_failed(old))) {
+        return;
+    }
     if (m->news_end == 0) {
         m->news_start = zoned_zone_start(&s->header.geo, i);
-        m->cond = zoned_zones_cond(&s->zones, i);
+        m->cond = cond;
     }
     m->news_end = zoned_zone_limit(&s->header.geo, i);
 }
@@ -107,6 +107,7 @@ static void tell_news(BlockDriverState *bs, const Mgmt *m)
 static int mgmt_zone(BDRVZonedState *s, Mgmt *m)
 {
     uint32_t i = m->next;
+    BlockZoneState old = zoned_zones_cond(&s->zones, i);
     int ret;
 
     if (m->all && zoned_zone_is_conv(&s->header.geo, i)) {
@@ -114,19 +115,16 @@ static int mgmt_zone(BDRVZonedState *s, Mgmt *m)
     }
     if (m->op == BLK_ZO_RESET && zoned_rules_before_reset(s, i)) {
         m->durable = true;
-        note_news(s, m, i);
     }
     ret = zoned_zones_mgmt(&s->zones, m->op, i, m->all);
+    if (ret > 0 && m->op == BLK_ZO_RESET) {
+        zoned_rules_after_reset(s, i);
+    }
+    note_news(s, m, i, old);
     if (ret < 0) {
         return ret;
     }
-    if (ret > 0 && m->op == BLK_ZO_RESET && zoned_rules_after_reset(s, i)) {
-        note_news(s, m, i);
-    }
     m->durable |= mgmt_is_durable(&s->zones, m->op, i);
-    if (ret > 0 && is_news(m->op)) {
-        note_news(s, m, i);
-    }
     if (m->op == BLK_ZO_RESET && (ret > 0 || is_undiscarded(s, i))) {
         set_bit(i - m->ex.first, m->emptied);
         m->has_emptied = true;
@@ -310,26 +308,17 @@ static int coroutine_fn GRAPH_RDLOCK commit_mgmt(BlockDriverState *bs,
     return m->has_emptied ? commit_reset(bs, m) : zoned_co_commit(bs);
 }
 
-/* Can a zone not be written any more from where it is, when @op is done? */
-static bool ends_writes(BlockZoneOp op)
+static bool is_zone_start(const ZonedGeometry *geo, int64_t offset)
 {
-    switch (op) {
-    case BLK_ZO_FINISH:
-    case BLK_ZO_RESET:
-    case BLK_ZO_MAKE_RDONLY:
-    case BLK_ZO_MAKE_OFFLINE:
-        return true;
-    default:
-        return false;
-    }
+    return offset >= 0 && offset < geo->size && offset % geo->zone_size == 0;
 }
 
 /* An operation on zones is on whole zones of the device. */
 static bool mgmt_range_valid(const ZonedGeometry *geo, int64_t offset,
                              int64_t len)
 {
-    return offset >= 0 && len > 0 && offset < geo->size &&
-           len <= geo->size - offset && offset % geo->zone_size == 0 &&
+    return is_zone_start(geo, offset) && len > 0 &&
+           len <= geo->size - offset &&
            (len % geo->zone_size == 0 || offset + len == geo->size);
 }
 
@@ -351,7 +340,8 @@ int coroutine_fn zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op,
     m.all = offset == 0 && len == geo->size && geo->nr_zones > 1;
     m.ex.first = m.next = zoned_zone_index(geo, offset);
     m.ex.last = zoned_zone_index(geo, offset + len - 1);
-    m.ex.drain = ends_writes(op);
+    /* A zone that is opened or closed can be written on from where it is. */
+    m.ex.drain = op != BLK_ZO_OPEN && op != BLK_ZO_CLOSE;
     m.emptied = bitmap_new(m.ex.last - m.ex.first + 1);
 
     zoned_exclusion_begin(bs, &m.ex);
@@ -371,11 +361,6 @@ static int64_t extension_offset(const BDRVZonedState *s, uint32_t i)
 {
     return s->base + s->header.extension_offset +
            (uint64_t)i * s->header.geo.zd_extension_size;
-}
-
-static bool is_zone_start(const ZonedGeometry *geo, int64_t offset)
-{
-    return offset >= 0 && offset < geo->size && offset % geo->zone_size == 0;
 }
 
 /*

@@ -156,12 +156,14 @@ bool zoned_rules_before_reset(BDRVZonedState *s, uint32_t i)
     return rule->fail && rule->count >= rule->value && fail_zone(s, rule);
 }
 
-bool zoned_rules_after_reset(BDRVZonedState *s, uint32_t i)
+void zoned_rules_after_reset(BDRVZonedState *s, uint32_t i)
 {
     ZonedRule *rule = find_rule(&s->rules, i);
 
-    return rule && rule->trigger == ZONE_RULE_TRIGGER_RESETS &&
-           rule->count >= rule->value && fail_zone(s, rule);
+    if (rule && rule->trigger == ZONE_RULE_TRIGGER_RESETS &&
+        rule->count >= rule->value) {
+        fail_zone(s, rule);
+    }
 }
 
 void zoned_rules_shrink(BDRVZonedState *s)

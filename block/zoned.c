@@ -461,7 +461,7 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
 }
 
 /* Makes all durable, for others to use the image: they find an empty log. */
-static int GRAPH_RDLOCK leave_image(BlockDriverState *bs)
+static int GRAPH_RDLOCK zoned_inactivate(BlockDriverState *bs)
 {
     BDRVZonedState *s = bs->opaque;
 
@@ -478,7 +478,7 @@ static void zoned_close(BlockDriverState *bs)
     GRAPH_RDLOCK_GUARD_MAINLOOP();
 
     /* If it fails, nothing is lost: the block layer has flushed the node. */
-    leave_image(bs);
+    zoned_inactivate(bs);
     zoned_free(bs);
 }
 
@@ -598,7 +598,7 @@ static int zoned_reopen_prepare(BDRVReopenState *state,
     if (!check_log(state->bs->opaque, state->flags, errp)) {
         return -EROFS;
     }
-    ret = state->flags & BDRV_O_RDWR ? 0 : leave_image(state->bs);
+    ret = state->flags & BDRV_O_RDWR ? 0 : zoned_inactivate(state->bs);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not write the zoned image");
     }
@@ -694,11 +694,6 @@ static int GRAPH_UNLOCKED zoned_snapshot_goto(BlockDriverState *bs,
 
     bdrv_drained_end(bs);
     return ret < 0 ? ret : reload_ret;
-}
-
-static int GRAPH_RDLOCK zoned_inactivate(BlockDriverState *bs)
-{
-    return leave_image(bs);
 }
 
 static void zoned_refresh_limits(BlockDriverState *bs, Error **errp)
@@ -963,8 +958,9 @@ write_conv(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
  * takes any that succeeds for a sign of growth.
  */
 static int coroutine_fn GRAPH_RDLOCK
-write_device(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
-             QEMUIOVector *qiov, size_t qiov_offset, BdrvRequestFlags flags)
+zoned_co_pwritev_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                      QEMUIOVector *qiov, size_t qiov_offset,
+                      BdrvRequestFlags flags)
 {
     BDRVZonedState *s = bs->opaque;
     const ZonedGeometry *geo = &s->header.geo;
@@ -982,18 +978,10 @@ write_device(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
 }
 
 static int coroutine_fn GRAPH_RDLOCK
-zoned_co_pwritev_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                      QEMUIOVector *qiov, size_t qiov_offset,
-                      BdrvRequestFlags flags)
-{
-    return write_device(bs, offset, bytes, qiov, qiov_offset, flags);
-}
-
-static int coroutine_fn GRAPH_RDLOCK
 zoned_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                        BdrvRequestFlags flags)
 {
-    return write_device(bs, offset, bytes, NULL, 0, flags);
+    return zoned_co_pwritev_part(bs, offset, bytes, NULL, 0, flags);
 }
 
 /* Only conventional zones: the data of a sequential one goes by a reset. */

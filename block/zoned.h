@@ -514,7 +514,7 @@ int coroutine_fn GRAPH_RDLOCK zoned_rules_apply(BlockDriverState *bs,
  * true if it has failed by its rule.  Called with the lock.
  */
 bool zoned_rules_before_reset(BDRVZonedState *s, uint32_t i);
-bool zoned_rules_after_reset(BDRVZonedState *s, uint32_t i);
+void zoned_rules_after_reset(BDRVZonedState *s, uint32_t i);
 
 /* The device has become smaller.  Called with the lock. */
 void zoned_rules_shrink(BDRVZonedState *s);
