@@ -70,9 +70,14 @@ def garbage(path: Path, history: History) -> bool:
     """A byte below a write pointer is another one."""
     image = Image(path)
     for i in sequential(history):
-        if image.zone(i).end > history.header.start(i):
-            return change_byte(path, history.header.data_offset
-                               + image.zone(i).end - 1)
+        end = image.zone(i).end
+        if end > history.header.start(i):
+            where = history.header.data_offset + end - 1
+            change_byte(path, where)
+            if Image(path).zone(i).end >= end:
+                return True
+            # The last record in the log has a sum of it, and counts no more.
+            change_byte(path, where)
     return False
 
 
