@@ -394,6 +394,10 @@ static int GRAPH_RDLOCK clear_autoclear_features(BlockDriverState *bs,
     ret = bdrv_pwrite_sync(bs->file, s->base, sizeof(buf), buf, 0);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not update the zoned image header");
+        /* Who goes on nevertheless is not idle: a commit writes it, too. */
+        qemu_spin_lock(&s->lock);
+        zoned_zones_mark_dirty(&s->zones, 0);
+        qemu_spin_unlock(&s->lock);
     }
     return ret;
 }
@@ -460,7 +464,10 @@ static int zoned_open(BlockDriverState *bs, QDict *options, int flags,
     return 0;
 }
 
-/* Makes all durable, for others to use the image: they find an empty log. */
+/*
+ * Makes all durable, for others to use the image: they find an empty log.  If
+ * the node is being closed, see zoned_co_flush().
+ */
 static int GRAPH_RDLOCK zoned_inactivate(BlockDriverState *bs)
 {
     BDRVZonedState *s = bs->opaque;
