@@ -340,8 +340,9 @@ int coroutine_fn zoned_co_zone_mgmt(BlockDriverState *bs, BlockZoneOp op,
     m.all = offset == 0 && len == geo->size && geo->nr_zones > 1;
     m.ex.first = m.next = zoned_zone_index(geo, offset);
     m.ex.last = zoned_zone_index(geo, offset + len - 1);
-    /* A zone that is opened or closed can be written on from where it is. */
-    m.ex.drain = op != BLK_ZO_OPEN && op != BLK_ZO_CLOSE;
+    /* After others, a zone that can be written still can, from where it is. */
+    m.ex.drain = op == BLK_ZO_FINISH || op == BLK_ZO_RESET ||
+                 op == BLK_ZO_MAKE_RDONLY || op == BLK_ZO_MAKE_OFFLINE;
     m.emptied = bitmap_new(m.ex.last - m.ex.first + 1);
 
     zoned_exclusion_begin(bs, &m.ex);
