@@ -60,7 +60,7 @@
  * the last record has sums of, if it still has these, and is a full one of all
  * blocks of the table, and of the header.  Another process may then rely on all
  * of it.  Who leaves the image to others, or closes it, empties the log.  Only
- * who closes it without having asked anything of it, and with an empty log,
+ * who closes it with an empty log, and has changed no zone and flushed nothing,
  * leaves it as it is: whoever opens it next is in doubt, too.
  *
  * Neither records nor the head are written with FUA.  Where that is emulated,

@@ -539,6 +539,7 @@ int zoned_zones_mgmt(ZonedZones *z, BlockZoneOp op, uint32_t i, bool all)
 {
     BlockZoneState cond = zoned_zones_cond(z, i);
 
+    assert(op < ARRAY_SIZE(op_rules));
     if (bdrv_zone_op_selects(op, cond) ||
         (!all && (op_rules[op].others & BIT(cond)))) {
         return apply_op(z, op, i);

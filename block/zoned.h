@@ -234,9 +234,9 @@ struct BDRVZonedState {
 
     /*
      * Protects all below, except where zoned-zones.h says otherwise.  It is
-     * never held while something is read, written, allocated, traced, woken or
-     * waited for; what is done with it grows with the number of requests in
-     * flight at most.  So others may spin.
+     * never held while something is read, written, allocated, traced (but for
+     * the trace points of HBitmap), woken or waited for; what is done with it
+     * grows with the number of requests in flight at most.  So others may spin.
      */
     QemuSpin lock;
 
@@ -510,8 +510,8 @@ int coroutine_fn GRAPH_RDLOCK zoned_rules_apply(BlockDriverState *bs,
                                                 uint32_t i);
 
 /*
- * Zone @i, which is drained, is about to be reset, or has just been.  Returns
- * true if it has failed by its rule.  Called with the lock.
+ * Zone @i, which is drained, is about to be reset, or has just been: it may
+ * fail by its rule.  The first returns true if it has.  Called with the lock.
  */
 bool zoned_rules_before_reset(BDRVZonedState *s, uint32_t i);
 void zoned_rules_after_reset(BDRVZonedState *s, uint32_t i);
